@@ -1,0 +1,12 @@
+"""Choose what to measure: `engine`, which is usual, `console` or `crashes`; other arguments are passed on."""
+
+import sys
+from importlib import import_module
+
+# Puts the scripts on the path, which the others import.
+import benchmarks.engine  # noqa: F401
+
+MEASURES = ("engine", "console", "crashes")
+
+chosen = sys.argv.pop(1) if sys.argv[1:2] and sys.argv[1] in MEASURES else "engine"
+import_module(f"benchmarks.{chosen}").main()

@@ -1,0 +1,71 @@
+"""What a clean-up would delete, and how the last ones went."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from dashboard.numbers import Number, Quality
+from dbq import bulk
+from dbq.counts import get_finished_totals
+from dbq.models import Operation
+from dbq.states import FINISHED
+
+SHOWN = 10
+
+
+@dataclass
+class PreviewRow:
+    """One queue of a preview."""
+
+    queue_name: str
+    # In the order of FINISHED.
+    amounts: list[int] = field(default_factory=lambda: [0] * len(FINISHED))
+
+    @property
+    def total(self) -> int:
+        return sum(self.amounts)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The jobs that would go: how many, of which queues and states, from when to when."""
+
+    proposal: bulk.Proposal
+    number: Number
+    rows: list[PreviewRow]
+    oldest: datetime | None
+    newest: datetime | None
+
+
+def preview_cleanup(hours: int, queue_names: list[str], states: list[str]) -> Preview:
+    """Look at what a clean-up would delete; nothing is changed."""
+    proposal = bulk.propose_cleanup(hours, queue_names, states, count=False)
+    summary = bulk.summarize(proposal)
+    rows: defaultdict[str, PreviewRow] = defaultdict(lambda: PreviewRow(""))
+    for queue_name, state, amount in summary.groups:
+        rows[queue_name].queue_name = queue_name
+        rows[queue_name].amounts[FINISHED.index(state)] += amount
+    quality = Quality.AT_LEAST if summary.is_at_least else Quality.EXACT
+    return Preview(
+        proposal.take_count(summary),
+        Number(summary.amount, quality),
+        sorted(rows.values(), key=lambda row: (-row.total, row.queue_name)),
+        summary.oldest,
+        summary.newest,
+    )
+
+
+def list_cleanups(alias: str = "default") -> list[Operation]:
+    """The last clean-ups, the newest first."""
+    cleanups = Operation.objects.using(alias).filter(verb="cleanup")
+    return list(cleanups.defer("job_ids", "criteria").order_by("-pk")[:SHOWN])
+
+
+def list_finished(alias: str = "default") -> dict[str, int]:
+    """How many finished jobs each queue has."""
+    totals: defaultdict[str, int] = defaultdict(int)
+    for (queue_name, _state), amount in get_finished_totals(alias).items():
+        totals[queue_name] += amount
+    return dict(sorted(totals.items()))

@@ -1,0 +1,140 @@
+"""Failed jobs in groups of one kind, made from the newest failures, whatever the table's size."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q
+from django.utils import timezone
+
+from dashboard.charts import SPARK_HEIGHT, Chart, stack
+from dashboard.limits import time_limit
+from dashboard.paging import Key, sort_rows
+from dbq.masking import mask_text
+from dbq.models import Job
+from dbq.states import Lane, State
+from dbq.verbs import get_short_name
+
+ROWS_MAX = 3_000
+GROUPS_MAX = 30
+BUCKETS = 24
+READ = ("id", "fingerprint", "error_type", "name", "queue_name", "next_task", "finished")
+
+PERIODS: dict[str, timedelta | None] = {
+    "1h": timedelta(hours=1),
+    "24h": timedelta(hours=24),
+    "7d": timedelta(days=7),
+    "all": None,
+}
+SORTS = ("count", "last", "first")
+
+
+@dataclass
+class Group:
+    """Failures of one fingerprint."""
+
+    fingerprint: str
+    error_type: str
+    newest: UUID
+    last_seen: datetime
+    first_seen: datetime
+    count: int = 0
+    names: Counter[str] = field(default_factory=Counter)
+    queues: Counter[str] = field(default_factory=Counter)
+    tasks: Counter[str] = field(default_factory=Counter)
+    buckets: list[int] = field(default_factory=lambda: [0] * BUCKETS)
+    example: Job | None = None
+
+    @property
+    def spark(self) -> Chart:
+        return stack([[("failed", amount)] for amount in self.buckets], SPARK_HEIGHT)
+
+    @property
+    def message(self) -> str:
+        return mask_text(self.example.error_message) if self.example else ""
+
+    @property
+    def task_names(self) -> list[str]:
+        return [get_short_name(task) for task, _ in self.tasks.most_common(3)]
+
+    @property
+    def queue_names(self) -> list[tuple[str, int]]:
+        return self.queues.most_common(3)
+
+    @property
+    def job_names(self) -> list[tuple[str, int]]:
+        return self.names.most_common(3)
+
+
+@dataclass(frozen=True)
+class Failures:
+    groups: list[Group]
+    # How many failed jobs they were made from, and whether there are older ones that were not looked at.
+    looked_at: int
+    is_cut: bool
+    # How many groups are not shown.
+    left_out: int
+    # From when to when the trends go.
+    start: datetime
+    end: datetime
+
+
+def find_failures(period: str, sort: str, queue_name: str = "", name: str = "") -> Failures:
+    """The groups among the newest failures of a period; raises TookTooLong."""
+    end = timezone.now()
+    with time_limit():
+        rows = list(_list_failed(period, end, queue_name, name)[: ROWS_MAX + 1])
+    is_cut = len(rows) > ROWS_MAX
+    rows = rows[:ROWS_MAX]
+    length = PERIODS[period]
+    start = end - length if length else (rows[-1][-1] if rows else end - timedelta(hours=24))
+    groups = list(_group(rows, start, end))
+    shown = _sort(groups, sort)[:GROUPS_MAX]
+    _add_examples(shown)
+    return Failures(shown, len(rows), is_cut, len(groups) - len(shown), start, end)
+
+
+def _list_failed(period: str, now: datetime, queue_name: str, name: str) -> Any:
+    length = PERIODS[period]
+    condition = Q(lane=Lane.FINISHED, state=State.FAILED)
+    if length:
+        condition &= Q(finished__gte=now - length)
+    if queue_name:
+        condition &= Q(queue_name=queue_name)
+    if name:
+        condition &= Q(name=name)
+    return Job.objects.filter(condition).order_by("-finished").values_list(*READ)
+
+
+def _group(rows: Iterable[tuple], start: datetime, end: datetime) -> Iterable[Group]:
+    groups: dict[str, Group] = {}
+    width = max((end - start) / BUCKETS, timedelta(seconds=1))
+    for pk, fingerprint, error_type, name, queue_name, task, finished in rows:
+        group = groups.get(fingerprint)
+        if group is None:
+            # The newest comes first.
+            group = groups[fingerprint] = Group(fingerprint, error_type, pk, finished, finished)
+        group.count += 1
+        group.first_seen = finished
+        group.names[name] += 1
+        group.queues[queue_name] += 1
+        group.tasks[task] += 1
+        group.buckets[max(0, min(BUCKETS - 1, int((finished - start) / width)))] += 1
+    return groups.values()
+
+
+def _sort(groups: list[Group], sort: str) -> list[Group]:
+    names = {"count": "count", "last": "last_seen", "first": "first_seen"}
+    return sort_rows(groups, (Key(names[sort], is_descending=True), Key("fingerprint")))
+
+
+def _add_examples(groups: list[Group]) -> None:
+    columns = ("id", "name", "queue_name", "state", "error_type", "error_message", "finished")
+    newest = Job.objects.only(*columns).in_bulk([group.newest for group in groups])
+    for group in groups:
+        group.example = newest.get(group.newest)

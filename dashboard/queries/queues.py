@@ -1,0 +1,191 @@
+"""One report a queue: what waits, runs and ended, how fast, who serves it, and whether that is well."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from urllib.parse import urlencode
+
+from django.utils import timezone
+
+from dashboard.looks import SCHEDULED, STATES, Look
+from dashboard.numbers import Number
+from dashboard.queries import health
+from dashboard.queries.live import LiveCounts, count_live
+from dashboard.queries.rates import QueueRates, read_rates
+from dashboard.queries.workers import list_serving
+from dbq.counts import get_finished_totals
+from dbq.models import Queue, Worker
+from dbq.states import State
+
+# The states in the order in which a job passes through them, and where a report has their number.
+COLUMNS = {
+    State.NEW: "new",
+    State.READY: "ready",
+    SCHEDULED: "scheduled",
+    State.PROCESSING: "processing",
+    State.COMPLETED: "completed",
+    State.FAILED: "failed",
+    State.CANCELLED: "cancelled",
+}
+
+
+def make_filters(state: str, queue_name: str = "") -> str:
+    """The query string under which the job list shows a state, of one queue or of all."""
+    if state == SCHEDULED:
+        pairs = {"when": "scheduled"}
+    else:
+        pairs = {"state": str(state)}
+        if state in (State.NEW, State.READY):
+            pairs["when"] = "due"
+    return urlencode(pairs | ({"queue": queue_name} if queue_name else {}))
+
+
+@dataclass
+class QueueReport:
+    """All an operator sees of one queue."""
+
+    name: str
+    live: LiveCounts
+    completed: Number
+    failed: Number
+    cancelled: Number
+    rates: QueueRates
+    workers: list[Worker]
+    # Threads of its workers that run jobs, of this queue or of another.
+    busy: int
+    pause: Queue | None
+    light: str = "good"
+    reasons: list[str] = field(default_factory=list)
+
+    # What it counts
+
+    @property
+    def new(self) -> Number:
+        return self.live.new
+
+    @property
+    def ready(self) -> Number:
+        return self.live.ready
+
+    @property
+    def scheduled(self) -> Number:
+        return self.live.scheduled
+
+    @property
+    def processing(self) -> Number:
+        return self.live.processing
+
+    @property
+    def due(self) -> Number:
+        return self.live.due
+
+    @property
+    def orphaned(self) -> int:
+        return self.live.orphaned
+
+    @property
+    def oldest(self) -> datetime | None:
+        return self.live.oldest
+
+    @property
+    def threads(self) -> int:
+        return sum(worker.threads for worker in self.workers)
+
+    @property
+    def has_waiting(self) -> bool:
+        return bool(self.due or self.scheduled)
+
+    @property
+    def waiting_filters(self) -> str:
+        """The query string under which the job list shows all that waits, scheduled jobs too."""
+        pairs = [("state", State.NEW), ("state", State.READY), ("queue", self.name)]
+        return urlencode([(name, str(value)) for name, value in pairs])
+
+    @property
+    def inflow(self) -> float:
+        return self.rates.get_inflow(self.live.fresh)
+
+    @property
+    def outflow(self) -> float:
+        return self.rates.get_outflow()
+
+    @property
+    def drain_seconds(self) -> float | None:
+        """How long the queue takes to empty at the pace of the last minutes; None if it does not."""
+        pace = self.outflow - self.inflow
+        return float(self.due.value) / pace * 60 if self.due and pace > 0 else None
+
+    @property
+    def drain(self) -> str:
+        """What becomes of the jobs that wait: empty, paused, draining, standing or growing."""
+        if not self.due:
+            return "empty"
+        if self.pause is not None:
+            return "paused"
+        if self.outflow == 0:
+            return "standing"
+        return "draining" if self.drain_seconds is not None else "growing"
+
+    @property
+    def counts(self) -> list[tuple[Look, Number, str]]:
+        """The jobs in each state: its look, how many, and the filter that shows them."""
+        return [
+            (STATES[state], getattr(self, column), make_filters(state, self.name))
+            for state, column in COLUMNS.items()
+        ]
+
+
+@dataclass(frozen=True)
+class QueuesReport:
+    """Every queue, and how old the shared part of the figures is."""
+
+    queues: list[QueueReport]
+    rates_age: float
+
+    @property
+    def troubled(self) -> list[QueueReport]:
+        found = [queue for queue in self.queues if queue.light in ("warning", "alarm")]
+        return sorted(found, key=lambda queue: -health.LEVELS.index(queue.light))
+
+    @property
+    def light(self) -> str:
+        return health.find_worst([queue.light for queue in self.queues if queue.light != "paused"])
+
+
+def report_queues(alias: str = "default") -> QueuesReport:
+    """Report on every queue that has jobs, had any, is paused or is served."""
+    now = timezone.now()
+    live = count_live(alias).value
+    totals = get_finished_totals(alias)
+    pauses = {queue.name: queue for queue in Queue.objects.using(alias).paused()}
+    serving = list_serving(alias)
+    rates = read_rates(alias)
+    held = _add_up_held(live)
+    names = {*live, *pauses, *serving, *rates.value, *(queue_name for queue_name, _ in totals)}
+    reports = []
+    for name in sorted(names):
+        counts = live.get(name) or LiveCounts()
+        report = QueueReport(
+            name=name,
+            live=counts,
+            completed=Number(totals.get((name, State.COMPLETED), 0)),
+            failed=Number(totals.get((name, State.FAILED), 0)),
+            cancelled=Number(totals.get((name, State.CANCELLED), 0)),
+            rates=rates.value.get(name) or QueueRates(),
+            workers=serving.get(name, []),
+            busy=sum(min(held[worker.pk], worker.threads) for worker in serving.get(name, ())),
+            pause=pauses.get(name),
+        )
+        report.light, report.reasons = health.judge(report, now)
+        reports.append(report)
+    return QueuesReport(reports, rates.age)
+
+
+def _add_up_held(live: dict[str, LiveCounts]) -> Counter[int]:
+    """How many jobs each worker holds, of all queues."""
+    held: Counter[int] = Counter()
+    for counts in live.values():
+        held.update(counts.held)
+    return held

@@ -1,0 +1,199 @@
+"""How the console writes states, times and numbers. No markup is built here: it is in components/."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from django import template
+from django.conf import settings
+from django.template.loader import render_to_string
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+
+from dashboard import durations, looks, numbers, preferences
+from dashboard.task_strip import Strip
+from dbq.conf import get_configuration
+from dbq.verbs import get_short_name
+
+# A part of a name with the signs behind it, where a reader expects a line to end.
+NAME_PART = re.compile(r"[^.:_-]*[.:_-]+|[^.:_-]+")
+UNBROKEN_MAX_LENGTH = 30
+
+register = template.Library()
+
+
+@register.simple_tag
+def icon(name: str, label: str = "") -> str:
+    """Draw an icon; without a label it is decoration and stays silent."""
+    return _draw("icon", name=name, label=str(label))
+
+
+@register.simple_tag
+def state(value: object, note: str = "") -> str:
+    """Show the state of a job, attempt or operation as a badge: icon, word, colour."""
+    look = looks.find_look(value)
+    return _draw("state", tone=look.tone, icon=look.icon, word=str(look.word), note=str(note))
+
+
+@register.simple_tag
+def strip_line(strip: Strip) -> str:
+    """Show the tasks of a job in one line: 2 of 3 · scan → parse → report."""
+    return _draw("strip_line", strip=replace(strip, progress=None))
+
+
+def _draw(component: str, **context: Any) -> str:
+    # A list has hundreds of badges, of a dozen kinds: drawing each anew took a third of a page's time.
+    draw = _draw_once.__wrapped__ if settings.DEBUG else _draw_once
+    return draw(component, get_language(), tuple(context.items()))
+
+
+@lru_cache(maxsize=1024)
+def _draw_once(component: str, language: str | None, context: tuple[tuple[str, Any], ...]) -> str:
+    return render_to_string(f"dbq/components/_{component}.html", dict(context))
+
+
+@register.inclusion_tag("dbq/components/_light.html")
+def light(level: str) -> dict[str, Any]:
+    """Show how a queue is doing: good, paused, warning or alarm."""
+    return {"look": looks.LIGHTS.get(level, looks.UNKNOWN)}
+
+
+@register.inclusion_tag("dbq/components/_moment.html")
+def moment(value: datetime | None, empty: str = "–") -> dict[str, Any]:
+    """Show a time as its distance from now, with the exact one on hover and for machines."""
+    if value is None:
+        return {"value": None, "empty": empty}
+    return {"value": value, "iso": value.isoformat(), "exact": exact(value), "distance": distance(value)}
+
+
+@register.inclusion_tag("dbq/components/_number.html")
+def number(value: Any) -> dict[str, Any]:
+    """Show a count with its quality: exact, "50k+" or "≈"."""
+    known = value if value is None or isinstance(value, numbers.Number) else numbers.Number(value)
+    return {"number": known}
+
+
+@register.simple_tag
+def look(value: object) -> looks.Look:
+    """The word, icon and tone of a state, for a template that draws its own shape."""
+    return looks.find_look(value)
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """Write seconds as 4 ms, 1.2 s, 3 min, 2 h 5 min."""
+    return durations.describe(seconds)
+
+
+@register.filter
+def until(finished: datetime | None, started: datetime | None) -> str:
+    """Write the time from `started` to `finished`, or to now if it goes on."""
+    if started is None:
+        return "–"
+    return durations.describe(((finished or timezone.now()) - started).total_seconds())
+
+
+@register.filter
+def distance(value: datetime) -> str:
+    """Say how far a moment is from now: 3 min ago, in 2 h."""
+    return durations.describe_distance(value)
+
+
+@register.filter
+def exact(value: datetime) -> str:
+    """Write a moment in full, in the project's time zone and with its name."""
+    local = timezone.localtime(value) if timezone.is_aware(value) else value
+    return f"{local:%Y-%m-%d %H:%M:%S} {local.tzname() or ''}".strip()
+
+
+@register.filter
+def short_id(value: object) -> str:
+    """The last eight digits of an id: the first ones only tell the time."""
+    return str(value)[-8:]
+
+
+@register.filter
+def name_parts(name: str) -> list[str]:
+    """A long name in the parts between which a line may end; a short one is whole."""
+    return NAME_PART.findall(name) if len(name) > UNBROKEN_MAX_LENGTH else [name]
+
+
+@register.filter
+def bytes_size(value: float | None) -> str:
+    """Write a size: 512 B, 14 kB, 1.2 MB."""
+    if value is None:
+        return "–"
+    for unit, size in (("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)):
+        if value >= size:
+            scaled = value / size
+            return f"{scaled:.1f} {unit}" if scaled < 10 else f"{scaled:.0f} {unit}"
+    return f"{value:.0f} B"
+
+
+@register.simple_tag(takes_context=True)
+def preference(context: template.Context, name: str) -> str:
+    """What this browser chose: `theme` or `refresh`."""
+    return preferences.read(context["request"], name)
+
+
+@register.simple_tag
+def environment() -> str:
+    """What the project calls the place it runs in, or an empty text."""
+    return get_configuration().ENVIRONMENT
+
+
+@register.simple_tag
+def address(*names: str) -> str:
+    """The first of these URL names that the project has, or an empty text."""
+    for name in names:
+        try:
+            return reverse(name)
+        except NoReverseMatch:
+            continue
+    return ""
+
+
+@register.filter
+def since(value: datetime) -> str:
+    """How long ago a moment was, as a length in one unit: 12 min."""
+    return durations.describe_coarsely(max(0.0, (timezone.now() - value).total_seconds()))
+
+
+@register.filter
+def rate(value: float) -> str:
+    """Write a number of jobs a minute: 0 · 0.4 · 12 · 1.2k."""
+    if 0 < value < 10:
+        return numbers.group(round(value, 1)) if value >= 0.1 else "<0.1"
+    return numbers.shorten(round(value))
+
+
+@register.filter
+def group(value: float) -> str:
+    """Write a number in full, with separators."""
+    return numbers.group(value)
+
+
+@register.filter
+def shorten(value: float) -> str:
+    """Write a number in few characters: 9,999 · 50k · 1.2M."""
+    return numbers.shorten(value)
+
+
+@register.filter
+def short_task(path: str) -> str:
+    """The function's name: what people call a task."""
+    return get_short_name(path)
+
+
+@register.filter
+def age(seconds: float) -> str:
+    """Say how old a figure is: as of now · 8 s old."""
+    if seconds < 1:
+        return _("as of now")
+    return _("%(duration)s old") % {"duration": durations.describe(int(seconds))}

@@ -1,0 +1,1 @@
+"""What the console answers: each view asks dashboard.queries or calls a verb of dbq, and renders."""

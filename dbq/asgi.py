@@ -1,0 +1,9 @@
+"""The stand-alone project as ASGI application."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dbq.settings")
+
+application = get_asgi_application()

@@ -1,0 +1,278 @@
+"""Totals that are exact and cheap: deltas written with the change, folded in the background.
+
+A Tally collects what one transaction does to jobs and writes it in that transaction, a few rows for
+hundreds of jobs. Folding moves the deltas into the totals; a total is its row plus its deltas.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from django.db import IntegrityError
+from django.db.models import F, Model
+from django.db.models.functions import ExtractMinute
+
+from dbq import histograms
+from dbq.dialects import Dialect, get_dialect
+from dbq.dialects.base import DatabaseNow
+from dbq.models.count import QueueCount, QueueCountDelta
+from dbq.models.rollup import Figures, Rollup, RollupDelta
+from dbq.states import Outcome, State
+
+if TYPE_CHECKING:
+    from dbq.models import Job
+    from dbq.results import Result
+
+FOLD_CHUNK = 1000
+RECOUNT_TRIES = 20
+FIGURES = ("created", "completed", "failed", "cancelled", "retried", "wait_seconds", "run_seconds")
+ROLLUP_KEY = ("minute", "queue_name", "name")
+ROLLUP_COLUMNS = ("id", *ROLLUP_KEY, *FIGURES, "waits", "runs")
+# Charts of a day show minutes; those of weeks need no more than hours.
+MINUTES_KEPT = timedelta(hours=25)
+
+
+class Tally:
+    """What one transaction does to finished totals and to the figures of the minute."""
+
+    def __init__(self) -> None:
+        self._states: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._figures: dict[tuple[int, str, str], dict[str, Any]] = {}
+
+    def claimed(self, job: Job, now: datetime) -> None:
+        figures = self._get_figures(now, job)
+        wait = max(0.0, (now - job.enqueued).total_seconds())
+        figures["wait_seconds"] += wait
+        _count(figures["waits"], wait)
+        self.touched(job)
+
+    def touched(self, job: Job) -> None:
+        """Count a job's making, in the minute it was made: once, when its fence first rises."""
+        if job.fence == 1:
+            self._get_figures(job.created, job)["created"] += 1
+
+    def ran(self, result: Result) -> None:
+        """Count a run of a task, and its job's end if that was it."""
+        assert result.finished is not None  # noqa: S101
+        figures = self._get_figures(result.finished, result.job)
+        figures["run_seconds"] += result.seconds
+        _count(figures["runs"], result.seconds)
+        if result.outcome == Outcome.RETRIED:
+            figures["retried"] += 1
+
+    def finished(self, job: Job, state: State, now: datetime) -> None:
+        self._states[job.queue_name, state] += 1
+        self._get_figures(now, job)[state.lower()] += 1
+
+    def left(self, queue_name: str, state: State, amount: int = 1) -> None:
+        """Count jobs that were finished and are so no more: set going again, or deleted."""
+        self._states[queue_name, state] -= amount
+
+    def write(self, dialect: Dialect) -> None:
+        deltas = [
+            {"queue_name": queue_name, "state": str(state), "amount": amount}
+            for (queue_name, state), amount in self._states.items()
+            if amount
+        ]
+        dialect.insert_rows(QueueCountDelta, deltas)
+        dialect.insert_rows(RollupDelta, [_make_row(*item) for item in self._figures.items()])
+
+    def _get_figures(self, moment: datetime, job: Job) -> dict[str, Any]:
+        key = (int(moment.timestamp()) // 60, job.queue_name, job.name)
+        figures = self._figures.get(key)
+        if figures is None:
+            figures = self._figures[key] = {**dict.fromkeys(FIGURES, 0), "waits": {}, "runs": {}}
+        return figures
+
+
+def _count(histogram: dict[str, int], seconds: float) -> None:
+    bucket = histograms.find_bucket(seconds)
+    histogram[bucket] = histogram.get(bucket, 0) + 1
+
+
+def _make_row(key: tuple[int, str, str], figures: dict[str, Any]) -> dict[str, Any]:
+    minute, queue_name, name = key
+    return {
+        **figures,
+        "minute": datetime.fromtimestamp(minute * 60, UTC),
+        "queue_name": queue_name,
+        "name": name,
+        "waits": json.dumps(figures["waits"]),
+        "runs": json.dumps(figures["runs"]),
+    }
+
+
+# Reading
+
+
+def get_finished_totals(alias: str = "default") -> dict[tuple[str, str], int]:
+    """How many finished jobs there are, exactly, by queue name and state."""
+    # One statement, one snapshot: a fold between two would be counted twice or not at all.
+    rows = get_dialect(alias).execute(
+        "SELECT queue_name, state, SUM(amount) FROM ("
+        " SELECT queue_name, state, amount FROM dbq_queue_count"
+        " UNION ALL SELECT queue_name, state, amount FROM dbq_queue_count_delta"
+        ") totals GROUP BY queue_name, state"
+    )
+    return {(queue_name, state): int(amount) for queue_name, state, amount in rows if amount}
+
+
+# Folding
+
+
+def fold(alias: str = "default") -> int:
+    """Move one chunk of deltas into their totals; return how many there were."""
+    try:
+        return _fold_counts(alias) + _fold_rollups(alias)
+    except IntegrityError:
+        # Another worker made the same total first; the deltas are still there for the next turn.
+        return 0
+
+
+def fold_all(alias: str = "default") -> None:
+    """Fold until no delta is left."""
+    while fold(alias):
+        pass
+
+
+def _fold_counts(alias: str) -> int:
+    dialect = get_dialect(alias)
+    with dialect.write():
+        deltas = _remove_deltas(dialect, QueueCountDelta, ("id", "queue_name", "state", "amount"))
+        totals: defaultdict[tuple[str, str], int] = defaultdict(int)
+        for delta in deltas:
+            totals[delta.queue_name, delta.state] += delta.amount
+        # In one order everywhere, as in _add_to_rollups.
+        for (queue_name, state), amount in sorted(totals.items()):
+            _add_to_count(alias, queue_name, state, amount)
+    return len(deltas)
+
+
+def _add_to_count(alias: str, queue_name: str, state: str, amount: int) -> None:
+    counts = QueueCount.objects.using(alias)
+    if not counts.filter(queue_name=queue_name, state=state).update(amount=F("amount") + amount):
+        counts.create(queue_name=queue_name, state=state, amount=amount)
+
+
+def _fold_rollups(alias: str) -> int:
+    dialect = get_dialect(alias)
+    with dialect.write():
+        deltas = _remove_deltas(dialect, RollupDelta, ROLLUP_COLUMNS)
+        _add_to_rollups(alias, deltas)
+    return len(deltas)
+
+
+def _add_to_rollups(alias: str, figures: Iterable[Figures]) -> None:
+    sums: dict[tuple, Rollup] = {}
+    for part in figures:
+        key = tuple(getattr(part, column) for column in ROLLUP_KEY)
+        total = sums.setdefault(key, Rollup(**dict(zip(ROLLUP_KEY, key, strict=True))))
+        _add_figures(total, part)
+    # In one order everywhere, so that two folds never wait for each other in a circle.
+    for key in sorted(sums):
+        _add_to_rollup(alias, sums[key])
+
+
+def _add_to_rollup(alias: str, addition: Rollup) -> None:
+    key = {column: getattr(addition, column) for column in ROLLUP_KEY}
+    total = Rollup.objects.using(alias).select_for_update().filter(**key).first()
+    if total is None:
+        addition.save(using=alias, force_insert=True)
+    else:
+        _add_figures(total, addition)
+        total.save(using=alias)
+
+
+def _add_figures(total: Any, addition: Any) -> None:
+    for column in FIGURES:
+        setattr(total, column, getattr(total, column) + getattr(addition, column))
+    histograms.merge(total.waits, addition.waits)
+    histograms.merge(total.runs, addition.runs)
+
+
+def _remove_deltas(dialect: Dialect, model: type[Model], columns: tuple[str, ...]) -> list[Any]:
+    deltas = model._base_manager.using(dialect.alias).order_by("id")
+    return dialect.remove(deltas, FOLD_CHUNK, columns)
+
+
+def join_old_rollups(alias: str = "default") -> int:
+    """Join a chunk of minutes that are longer ago than a day into the rows of their hours.
+
+    Returns how many rows of minutes there were.
+    """
+    dialect = get_dialect(alias)
+    edge = (dialect.read_clock() - MINUTES_KEPT).replace(minute=0, second=0, microsecond=0)
+    minutes = (
+        Rollup.objects.using(alias)
+        .filter(minute__lt=edge)
+        .alias(of_hour=ExtractMinute("minute", tzinfo=UTC))
+        .filter(of_hour__gt=0)
+        .order_by("minute", "id")
+    )
+    # Looked for before the transaction: rows of hours lie before it, and more of them every day.
+    first = minutes.values_list("minute", flat=True).first()
+    if first is None:
+        return 0
+    try:
+        with dialect.write():
+            rows = dialect.remove(minutes.filter(minute__gte=first), FOLD_CHUNK, ROLLUP_COLUMNS)
+            for row in rows:
+                row.minute = row.minute.replace(minute=0)
+            _add_to_rollups(alias, rows)
+    except IntegrityError:
+        return 0  # as in `fold`
+    return len(rows)
+
+
+def delete_old_rollups(alias: str, days: int) -> int:
+    """Forget the figures of minutes longer ago than that."""
+    old = Rollup.objects.using(alias).filter(minute__lt=DatabaseNow() - timedelta(days=days))
+    return old._raw_delete(alias)
+
+
+# Recounting
+
+
+def recount(alias: str = "default") -> dict[tuple[str, str], int]:
+    """Take the finished totals from the jobs themselves, and return how far each one was off."""
+    for _ in range(RECOUNT_TRIES - 1):
+        try:
+            return get_dialect(alias).insist(partial(_recount, alias))
+        except IntegrityError:
+            # A fold, or another recount, made the same total first.
+            continue
+    return get_dialect(alias).insist(partial(_recount, alias))
+
+
+def _recount(alias: str) -> dict[tuple[str, str], int]:
+    before = get_finished_totals(alias)
+    with get_dialect(alias).write():
+        # A fold that is under way waits here and adds its deltas to the new totals afterwards.
+        list(QueueCount.objects.using(alias).select_for_update().order_by("queue_name", "state"))
+        totals = _count_jobs_without_deltas(alias)
+        QueueCount.objects.using(alias).all()._raw_delete(alias)
+        now = get_dialect(alias).read_clock()
+        QueueCount.objects.using(alias).bulk_create(
+            QueueCount(queue_name=queue_name, state=state, amount=amount, recounted=now)
+            for (queue_name, state), amount in sorted(totals.items())
+        )
+    after = get_finished_totals(alias)
+    keys = before.keys() | after.keys()
+    return {key: after.get(key, 0) - before.get(key, 0) for key in keys if after.get(key) != before.get(key)}
+
+
+def _count_jobs_without_deltas(alias: str) -> dict[tuple[str, str], int]:
+    """What the totals must be for totals and deltas together to tell the truth, in one snapshot."""
+    rows = get_dialect(alias).execute(
+        "SELECT queue_name, state, SUM(amount) FROM ("
+        " SELECT queue_name, state, COUNT(*) AS amount FROM dbq_job WHERE lane = 0"
+        " GROUP BY queue_name, state"
+        " UNION ALL SELECT queue_name, state, -amount FROM dbq_queue_count_delta"
+        ") totals GROUP BY queue_name, state"
+    )
+    return {(queue_name, state): int(amount) for queue_name, state, amount in rows}

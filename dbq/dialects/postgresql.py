@@ -1,0 +1,170 @@
+"""PostgreSQL: rows out of JSON record sets, SKIP LOCKED, NOTIFY after commit."""
+
+import math
+import os
+import select
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connections
+from django.db.models import Field, JSONField, QuerySet
+
+from dbq.dialects.base import Dialect
+
+CHANNEL = "dbq"
+
+
+class PostgreSQLDialect(Dialect):
+    poll_seconds = (0.01, 1.0)
+    # deadlock_detected, serialization_failure, lock_not_available
+    passing_errors = frozenset({"40P01", "40001", "55P03"})
+
+    def source(self, fields: Iterable[Field]) -> str:
+        columns = ", ".join(f"{self.quote(field.column)} {self._get_json_type(field)}" for field in fields)
+        return f"json_to_recordset(%s::json) AS d({columns})"
+
+    def _get_json_type(self, field: Field) -> str:
+        # JSON columns travel as text within the document: they were written down before.
+        return "text" if isinstance(field, JSONField) else field.db_type(self.connection) or "text"
+
+    def read_source(self, field: Field) -> str:
+        column = super().read_source(field)
+        return f"{column}::jsonb" if isinstance(field, JSONField) else column
+
+    def take(
+        self,
+        queryset: QuerySet,
+        limit: int,
+        assignments: dict[str, Any],
+        fields: tuple[str, ...],
+        *,
+        wait: bool = False,
+    ) -> list[Any]:
+        model = queryset.model
+        picked, picked_parameters = self._pick(queryset, limit, wait)
+        update, update_parameters = self.compile_update(model, assignments)
+        # The column of the inner statement gets a name that the outer one does not have: read as its own
+        # id, it would match every row of the table.
+        # The outer statement goes by primary key alone. Its rows are locked already, and with stale
+        # statistics a repeated lane condition drives the update from the whole partial index.
+        statement = (
+            f"WITH picked (picked_id) AS MATERIALIZED ({picked}) {update}"
+            f" WHERE id = ANY(ARRAY(SELECT picked_id FROM picked))"
+            f" RETURNING {self.list_columns(model, fields)}"
+        )
+        return list(
+            model._base_manager.using(self.alias).raw(statement, picked_parameters + update_parameters)
+        )
+
+    def remove(self, queryset: QuerySet, limit: int, fields: tuple[str, ...]) -> list[Any]:
+        model = queryset.model
+        picked, parameters = self._pick(queryset, limit, wait=False)
+        statement = (
+            f"WITH picked (picked_id) AS MATERIALIZED ({picked})"
+            f" DELETE FROM {self.quote(model._meta.db_table)}"
+            f" WHERE id = ANY(ARRAY(SELECT picked_id FROM picked))"
+            f" RETURNING {self.list_columns(model, fields)}"
+        )
+        return list(model._base_manager.using(self.alias).raw(statement, parameters))
+
+    def _pick(self, queryset: QuerySet, limit: int, wait: bool) -> tuple[str, tuple]:
+        locked = queryset.values("pk").select_for_update(skip_locked=not wait)
+        return self.compile(locked[:limit])
+
+    def read_clock(self) -> datetime:
+        moment = self.execute("SELECT STATEMENT_TIMESTAMP()")[0][0]
+        return moment.astimezone(UTC)
+
+    def bound_waits(self, seconds: float) -> None:
+        whole = math.ceil(seconds)
+        self._set_default_options(
+            connect_timeout=whole,
+            keepalives_idle=whole,
+            keepalives_interval=max(1, whole // 3),
+            keepalives_count=3,
+            tcp_user_timeout=whole * 1000,
+        )
+
+    def hang_up(self) -> bool:
+        return _hang_up(self.connection)
+
+    def prepare_engine_connection(self, lease_seconds: float) -> None:
+        # What is set on a session that a pooler lends out would stay there for its next user.
+        if not self.is_lent():
+            self.execute(
+                "SELECT set_config('idle_in_transaction_session_timeout', %s, false)",
+                (str(math.ceil(lease_seconds * 1000)),),
+            )
+
+    def is_lent(self) -> bool:
+        """Whether the session belongs to Django's pool, or to a pooler in front of the server."""
+        if self.connection.settings_dict["OPTIONS"].get("pool"):
+            return True
+        pid = self.execute("SELECT pg_backend_pid()")[0][0]
+        # A pooler answers a new client with a number of its own.
+        return pid != self.connection.connection.info.backend_pid
+
+    def has_open_transaction(self) -> bool:
+        raw = self.connection.connection
+        if raw is None or raw.closed:
+            return False
+        # 0 is psycopg's TransactionStatus.IDLE; a task may have typed BEGIN past Django.
+        return super().has_open_transaction() or raw.info.transaction_status != 0
+
+    def was_closed(self) -> bool:
+        raw = self.connection.connection
+        return raw is not None and raw.closed
+
+    def notify(self, queue_names: Iterable[str]) -> None:
+        for name in queue_names:
+            self.execute("SELECT pg_notify(%s, %s)", (CHANNEL, name))
+
+    def make_listener(self) -> "PostgreSQLListener":
+        return PostgreSQLListener(self)
+
+
+class PostgreSQLListener:
+    """A connection of its own that hears which queues got work."""
+
+    def __init__(self, dialect: PostgreSQLDialect) -> None:
+        self.wrapper = connections.create_connection(dialect.alias)
+        self.wrapper.settings_dict = dialect.connection.settings_dict
+
+    def open(self) -> bool:
+        """Connect; return whether calls arrive here, which a pooler in front of the server prevents."""
+        if PostgreSQLDialect(self.wrapper).is_lent():
+            return False
+        with self.wrapper.cursor() as cursor:
+            cursor.execute(f"LISTEN {CHANNEL}")
+        return True
+
+    def fileno(self) -> int:
+        return self.wrapper.connection.fileno()
+
+    def read(self) -> set[str]:
+        """The queue names that were called since the last read; empty when there is nothing to read."""
+        if not select.select([self], [], [], 0)[0]:
+            return set()
+        # The driver's own errors are none of Django's.
+        with self.wrapper.wrap_database_errors:
+            return {call.payload for call in self.wrapper.connection.notifies(timeout=0)}
+
+    def hang_up(self) -> bool:
+        """Have whoever waits for an answer on this connection fail at once; called by another thread."""
+        return _hang_up(self.wrapper)
+
+    def close(self) -> None:
+        self.wrapper.close()
+
+
+def _hang_up(wrapper: Any) -> bool:
+    raw = wrapper.connection
+    if raw is None or raw.closed:
+        return False
+    # Shut down, not closed: the number stays taken until its owner closes it.
+    with socket.socket(fileno=os.dup(raw.fileno())) as line, suppress(OSError):
+        line.shutdown(socket.SHUT_RDWR)
+    return True

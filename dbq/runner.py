@@ -1,0 +1,309 @@
+"""One worker process: its engine in a control thread, its task threads, its signals."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import select
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError, connections
+from django.db.utils import Error
+
+from dbq import wakeup
+from dbq.conf import get_configuration
+from dbq.dialects import get_dialect
+from dbq.engine import Engine
+from dbq.masking import mask_text
+from dbq.patience import Watch
+from dbq.threads import TaskThread
+
+logger = logging.getLogger("dbq")
+
+# After the first result of a batch, others get this long to join it.
+FLUSH_SECONDS = 0.01
+# The longest sleep of the control thread: duties are at least a second apart.
+SLEEP_MAX_SECONDS = 0.5
+# The control thread must get its turn between two lines of a busy task: each of its statements waits for
+# the interpreter lock, and Python's own five milliseconds would be most of a batch's time.
+SWITCH_SECONDS = 0.0005
+# The longest keeps a worker from being back later than five seconds after its database.
+OUTAGE_PAUSES = (0.1, 4.0)
+LISTENER_RETRY_SECONDS = 30
+# The longest wait between two looks of a worker that cannot be called.
+UNCALLED_POLL_SECONDS = 0.25
+# Until then a worker that leaves tries to write down what is left; its lease tells the rest.
+LAST_WORDS_SECONDS = 5
+COMPLAINT_SECONDS = 60
+
+
+class Runner:
+    """Runs jobs until it is told to stop; `run()` returns the exit code of the process.
+
+    Args:
+        engine: not started yet.
+        burst: leave when nothing is due.
+    """
+
+    def __init__(self, engine: Engine, *, burst: bool = False) -> None:
+        self.engine = engine
+        self.burst = burst
+        self.stop_signals = 0
+        self.stopped = threading.Event()
+        self.failure: BaseException | None = None
+        self._threads = [TaskThread(engine, place) for place in range(engine.threads)]
+        self._wake_out, self._wake_in = os.pipe()
+        os.set_blocking(self._wake_in, False)
+        os.set_blocking(self._wake_out, False)
+        self._listener: Any = None
+        self._listen_again = 0.0
+        self._outages = 0
+        self._complained = float("-inf")
+        self._alert_until = 0.0
+        self._poll = 0.0
+        self._watch = Watch()
+        engine.wake = self.wake
+
+    def run(self) -> int:
+        parent = os.getppid()
+        sys.setswitchinterval(SWITCH_SECONDS)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._hear_signal)
+        control = threading.Thread(target=self._control, name="dbq-control", daemon=True)
+        control.start()
+        for thread in self._threads:
+            thread.start()
+        while not self.stopped.wait(1.0):
+            if self._watch.hang_up_if_late():
+                logger.warning("The database gave no answer for %g s; hung up.", self._watch.seconds)
+            if os.getppid() != parent and not self.stop_signals:
+                logger.warning("The supervisor is gone; stopping.")
+                self._ask_to_stop()
+        return 1 if self.failure else 0
+
+    def wake(self) -> None:
+        """End the control thread's sleep; callable from threads and signal handlers."""
+        # A full pipe is full of calls already.
+        with suppress(BlockingIOError):
+            os.write(self._wake_in, b"w")
+
+    def _hear_signal(self, number: int, frame: object) -> None:
+        # Flags only: the handler may interrupt anything.
+        self._ask_to_stop()
+
+    def _ask_to_stop(self) -> None:
+        self.stop_signals += 1
+        self.wake()
+
+    # The control thread
+
+    def _control(self) -> None:
+        dialect = get_dialect(self.engine.alias)
+        dialect.bound_waits(self._watch.seconds)
+        try:
+            with dialect.connection.execute_wrapper(self._watch.note_statement):
+                self._run_jobs()
+                self._shut_down()
+        except BaseException as error:
+            logger.exception("The worker's control thread ended.")
+            self.failure = error
+        finally:
+            self._close_listener()
+            connections.close_all()
+            self.stopped.set()
+
+    def _run_jobs(self) -> None:
+        while not self.stop_signals:
+            moved = self._turn()
+            if self.engine.stop_requested:
+                logger.info("An operator asked this worker to stop.")
+                return
+            if self.burst and not moved and not self._outages and self._is_exhausted():
+                return
+            self._sleep(moved)
+
+    def _turn(self) -> bool:
+        """One step of the engine; an outage of the database is waited out, whatever it is."""
+        try:
+            with self._watch.watch(get_dialect(self.engine.alias).hang_up):
+                moved = self.engine.turn()
+        except (Error, OSError) as error:
+            self._wait_out(error)
+            return False
+        if self._outages:
+            logger.warning("The database answers again.")
+            self._outages = 0
+        return moved
+
+    def _is_exhausted(self) -> bool:
+        try:
+            with self._watch.watch(get_dialect(self.engine.alias).hang_up):
+                return self.engine.is_exhausted()
+        except (Error, OSError) as error:
+            self._wait_out(error)
+            return False
+
+    def _wait_out(self, error: BaseException) -> None:
+        # By a lock that somebody holds for long as well.
+        self.engine.was_cut_off = True
+        dialect = get_dialect(self.engine.alias)
+        if isinstance(error, DatabaseError) and dialect.is_passing(error):
+            logger.debug("Lost a race in the database, trying again: %s", mask_text(str(error)))
+            self._rest(random.uniform(0.001, 0.02))  # noqa: S311
+            return
+        self._outages += 1
+        self._complain(error)
+        self._close_listener()
+        self._close_connection()
+        first, longest = OUTAGE_PAUSES
+        pause = min(longest, first * 2 ** min(self._outages, 10))
+        self._rest(pause * random.uniform(0.5, 1.0))  # noqa: S311
+
+    def _complain(self, error: BaseException) -> None:
+        now = time.monotonic()
+        if now - self._complained >= COMPLAINT_SECONDS:
+            self._complained = now
+            # The database quotes what it refuses, parameters and rows.
+            logger.error("The database fails; trying on. %s: %s", type(error).__name__, mask_text(str(error)))
+
+    def _close_connection(self) -> None:
+        connection = connections[self.engine.alias]
+        try:
+            connection.close()
+        except (Error, InterfaceError, OSError):
+            connection.connection = None
+
+    def _rest(self, seconds: float) -> None:
+        """A pause that goes on beating for the supervisor and ends with a signal to stop."""
+        end = time.monotonic() + seconds
+        while not self.stop_signals and (left := end - time.monotonic()) > 0:
+            # Also before there is a worker's row: an outage is no standstill.
+            self.engine.board.beat(self.engine.worker.pk if self.engine.worker else 0)
+            select.select([self._wake_out], [], [], min(left, SLEEP_MAX_SECONDS))
+            if self._drain_pipe() and not self.stop_signals:
+                time.sleep(min(0.01, max(0.0, left)))
+
+    # Sleeping well
+
+    def _sleep(self, moved: bool) -> None:
+        """Until there is something to write, somebody calls, or it is time to look again."""
+        engine = self.engine
+        now = time.monotonic()
+        if moved:
+            self._alert_until = now + wakeup.ALERT_SECONDS
+            self._poll = 0
+        has_room = engine.find_room() > 0
+        if not engine.results and not (moved and has_room):
+            self._wait(self._next_poll(now) if has_room else SLEEP_MAX_SECONDS)
+        if engine.may_gather():
+            # Others end within moments and share the transaction, while there is work to do.
+            self._wait(FLUSH_SECONDS)
+
+    def _next_poll(self, now: float) -> float:
+        first, longest = get_dialect(self.engine.alias).poll_seconds
+        if self._listener is None:
+            longest = min(longest, UNCALLED_POLL_SECONDS)
+        longest = get_configuration().POLL_SECONDS or longest
+        if now < self._alert_until or not self._poll:
+            self._poll = min(first, longest)
+        else:
+            self._poll = min(self._poll * 1.5, longest)
+        return min(self._poll * random.uniform(0.8, 1.2), SLEEP_MAX_SECONDS)  # noqa: S311
+
+    def _wait(self, seconds: float) -> None:
+        listener = self._get_listener()
+        sources = [self._wake_out, *([listener] if listener else [])]
+        readable = select.select(sources, [], [], seconds)[0]
+        if self._wake_out in readable:
+            self._drain_pipe()
+        if listener in readable:
+            self._hear_calls()
+
+    def _drain_pipe(self) -> bool:
+        try:
+            return bool(os.read(self._wake_out, 4096))
+        except BlockingIOError:
+            return False
+
+    def _get_listener(self) -> Any:
+        now = time.monotonic()
+        if self._listener is None and now >= self._listen_again and get_configuration().NOTIFY:
+            self._listen_again = now + LISTENER_RETRY_SECONDS
+            try:
+                self._listener = self._listen()
+            except (Error, OSError) as error:
+                logger.warning("Cannot listen for calls, looking often instead: %s", mask_text(str(error)))
+        return self._listener
+
+    def _listen(self) -> Any:
+        listener = get_dialect(self.engine.alias).make_listener()
+        if listener is None:
+            return None
+        with self._watch.watch(listener.hang_up):
+            if listener.open():
+                return listener
+        logger.info("A pooler in front of the database keeps calls away; looking often instead.")
+        listener.close()
+        self._listen_again = float("inf")
+        return None
+
+    def _hear_calls(self) -> None:
+        try:
+            called = self._listener.read()
+        except (Error, OSError):
+            self._close_listener()
+            return
+        if called & set(self.engine.queue_names):
+            self._alert_until = time.monotonic() + wakeup.ALERT_SECONDS
+
+    def _close_listener(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            try:
+                listener.close()
+            except (Error, OSError):
+                logger.debug("The listening connection did not close well.", exc_info=True)
+
+    # Leaving
+
+    def _shut_down(self) -> None:
+        """Claim nothing more, let what runs end, give back the rest, say goodbye."""
+        self.engine.stop()
+        seconds = get_configuration().SHUTDOWN_SECONDS
+        if self.engine.is_busy:
+            logger.info("Stopping; what runs has %g s to end.", seconds)
+        deadline = time.monotonic() + seconds
+        while self.engine.is_busy and self.stop_signals < 2 and time.monotonic() < deadline:
+            self._turn()
+            if self.engine.is_busy:
+                self._wait(0.05)
+        released = self.engine.release_running()
+        if released:
+            noun = "job" if released == 1 else "jobs"
+            logger.warning("Gave %d running %s back to the queue.", released, noun)
+        self._write_last_words()
+        for thread in self._threads:
+            thread.stopping = True
+
+    def _write_last_words(self) -> None:
+        """Write what is left; a database that does not answer has until the lease ends anyway."""
+        deadline = time.monotonic() + LAST_WORDS_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                with self._watch.watch(get_dialect(self.engine.alias).hang_up):
+                    while self.engine.results:
+                        self.engine.cycle()
+                    self.engine.fold()
+                    self.engine.deregister()
+                return
+            except (Error, OSError) as error:
+                self._outages += 1
+                self._complain(error)
+                self._close_connection()
+                time.sleep(0.1)

@@ -1,0 +1,52 @@
+"""Telling sleeping workers that there is work: after the commit, and not for every job.
+
+A call is a hint, never needed: workers look at their queues anyway. PostgreSQL serialises the commits
+of transactions that notify, so calls are made outside of them, and a process repeats a call for the
+same queue only after a pause. A worker that was called looks often for longer than that pause, so
+the calls left out cost nothing.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from functools import partial
+
+from django.db import DatabaseError, connections, transaction
+
+from dbq.conf import get_configuration
+from dbq.dialects import get_dialect
+
+logger = logging.getLogger("dbq")
+
+PAUSE_SECONDS = 0.02
+# How long a worker that was called keeps looking often.
+ALERT_SECONDS = 0.2
+
+_lock = threading.Lock()
+_last_calls: dict[tuple[str, str], float] = {}
+
+
+def call_after_commit(alias: str, queue_names: Iterable[str]) -> None:
+    """Call the workers of these queues once the current transaction has committed."""
+    if connections[alias].vendor == "postgresql" and get_configuration().NOTIFY:
+        transaction.on_commit(partial(_call, alias, frozenset(queue_names)), using=alias)
+
+
+def _call(alias: str, queue_names: frozenset[str]) -> None:
+    names = [name for name in sorted(queue_names) if _may_call((alias, name))]
+    try:
+        if names:
+            get_dialect(alias).notify(names)
+    except DatabaseError:
+        # The jobs are committed; failing their creator now would be a lie.
+        logger.warning("Workers of %s could not be called.", ", ".join(names), exc_info=True)
+
+
+def _may_call(key: tuple[str, str]) -> bool:
+    now = time.monotonic()
+    with _lock:
+        if now - _last_calls.get(key, -PAUSE_SECONDS) < PAUSE_SECONDS:
+            return False
+        _last_calls[key] = now
+        return True

@@ -1,0 +1,117 @@
+"""Telling sleeping workers that there is work: after the commit, once for many jobs, and as a hint only."""
+
+import select
+from contextlib import closing
+
+import pytest
+from django.db import connection, connections, transaction
+
+from dbq import wakeup
+from dbq.models import Job, Queue
+from dbq.states import State
+from tests.helpers import RACE_SECONDS, dialect, make_job
+
+CALLS = connection.vendor == "postgresql"
+
+
+@pytest.fixture
+def listener():
+    """A worker's ear, where the database has one."""
+    listener = dialect().make_listener()
+    if listener is not None:
+        assert listener.open()
+    yield listener
+    if listener is not None:
+        listener.close()
+
+
+def hear(listener) -> set[str]:
+    """The queues that were called: all there are before a call of somebody else's, made now."""
+    heard: set[str] = set()
+    if listener is not None:
+        with closing(connections.create_connection("default")) as bell, bell.cursor() as cursor:
+            cursor.execute("SELECT pg_notify('dbq', 'somebody-else')")
+        while "somebody-else" not in heard:
+            assert select.select([listener], [], [], RACE_SECONDS)[0]
+            heard |= listener.read()
+    return heard - {"somebody-else"}
+
+
+def test_only_postgresql_can_call(listener):
+    assert (listener is not None) is CALLS
+
+
+def test_a_created_job_calls_the_workers_of_its_queue(listener):
+    make_job(queue_name="mail")
+
+    assert hear(listener) == ({"mail"} if CALLS else set())
+
+
+@pytest.mark.fault(48)
+def test_a_job_that_is_not_committed_calls_nobody(listener):
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        make_job()
+        1 / 0  # noqa: B018
+
+    assert hear(listener) == set()
+
+
+def test_a_call_waits_for_the_commit(listener):
+    with transaction.atomic():
+        make_job()
+        assert hear(listener) == set()
+
+    assert hear(listener) == ({"default"} if CALLS else set())
+
+
+def test_many_jobs_call_once(listener, monkeypatch):
+    monkeypatch.setattr(wakeup, "PAUSE_SECONDS", 60)
+    calls = []
+    with connection.execute_wrapper(note_calls(calls)):
+        for _ in range(10):
+            make_job()
+        Job.objects.bulk_create([Job(name="nothing") for _ in range(10)])
+
+    assert len(calls) == (1 if CALLS else 0)
+
+
+def note_calls(calls):
+    def note(execute, sql, parameters, many, context):
+        if "pg_notify" in sql:
+            calls.append(parameters)
+        return execute(sql, parameters, many, context)
+
+    return note
+
+
+def test_a_scheduled_job_calls_nobody(listener):
+    make_job(run_after=dialect().read_clock().replace(year=2100))
+
+    assert hear(listener) == set()
+
+
+@pytest.mark.parametrize("verb", ["retry", "requeue"])
+def test_a_job_that_is_set_going_calls(verb, listener):
+    job = make_job(State.FAILED)
+    wakeup._last_calls.clear()
+    hear(listener)
+
+    getattr(job, verb)()
+
+    assert hear(listener) == ({"default"} if CALLS else set())
+
+
+def test_a_resumed_queue_calls(listener):
+    Queue(name="mail").pause()
+
+    Queue(name="mail").resume()
+
+    assert hear(listener) == ({"mail"} if CALLS else set())
+
+
+def test_calls_can_be_turned_off(listener, settings):
+    settings.DBQ = {"NOTIFY": False}
+
+    make_job()
+
+    assert hear(listener) == set()
