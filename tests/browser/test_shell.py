@@ -260,6 +260,25 @@ def test_the_chart_of_one_queue_is_chosen_and_the_clock_goes_on(busy, console, l
     expect(console.get_by_label("Queue of the chart")).to_have_value("default")
 
 
+TICK_AFTER_SWAP = """() => document.body.addEventListener("htmx:afterSwap", () => setTimeout(
+    () => document.body.dispatchEvent(new CustomEvent("dbq:tick"))), {once: true})"""
+
+
+def test_a_tick_right_after_a_choice_asks_for_what_was_chosen(busy, console, live_server):
+    """A part that went on with its old address for a moment would take the choice back, for good."""
+    console.evaluate(TICK_AFTER_SWAP)
+    asked = []
+    console.on("request", lambda request: asked.append(request.url))
+    with console.expect_response(lambda answer: answer.request.headers.get("hx-target") == "health"):
+        console.get_by_label("Queue of the chart").select_option("default")
+    console.wait_for_load_state("networkidle")
+
+    charts = [url for url in asked if "range=" in url]
+    assert len(charts) == 2
+    assert all("queue=default" in url for url in charts)
+    expect(console.get_by_label("Queue of the chart")).to_have_value("default")
+
+
 # Without scripts
 
 
