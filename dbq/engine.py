@@ -36,6 +36,7 @@ from dbq.logs import about
 from dbq.models.job import Job
 from dbq.models.queue import Queue
 from dbq.models.worker import Worker
+from dbq.patience import get_patience
 from dbq.results import Result
 from dbq.run import TaskRun
 from dbq.states import Lane, Outcome
@@ -208,7 +209,7 @@ class Engine:
         dialect = get_dialect(self.alias)
         if self._prepared is None or self._prepared is not dialect.connection.connection:
             dialect.connection.ensure_connection()
-            dialect.prepare_engine_connection(self.configuration.LEASE_SECONDS)
+            dialect.prepare_engine_connection(self.configuration.LEASE_SECONDS, get_patience())
             self._prepared = dialect.connection.connection
 
     def cycle(self) -> bool:

@@ -9,11 +9,11 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from contextlib import suppress
 
 from asgiref.sync import async_to_sync
-from django.db import Error, connections, reset_queries
+from django.db import Error, connections
 
 from dbq import definitions, failures, retries, workspaces
 from dbq.clocks import DatabaseClock
@@ -30,10 +30,12 @@ logger = logging.getLogger("dbq")
 HOME = os.getcwd()
 
 
-def execute(run: TaskRun, clock: DatabaseClock) -> Result:
-    """Run the task and say how it ended; whatever it raises is its job's failure, and nobody else's."""
-    # Of a test that runs jobs within its own transaction; a worker's thread has none.
-    outer = _find_open_transactions()
+def execute(run: TaskRun, clock: DatabaseClock, outer: Set[str] = frozenset()) -> Result:
+    """Run the task and say how it ended; whatever it raises is its job's failure, and nobody else's.
+
+    Args:
+        outer: the databases on which the caller is within a transaction of its own, as a test may be.
+    """
     run.begin(clock.now())
     try:
         result = _execute(run, outer)
@@ -48,10 +50,10 @@ def execute(run: TaskRun, clock: DatabaseClock) -> Result:
     return result
 
 
-def _execute(run: TaskRun, outer: set[str]) -> Result:
+def _execute(run: TaskRun, outer: Set[str]) -> Result:
     try:
         workspace = _run_task(run)
-        for alias in _find_open_transactions() - outer:
+        for alias in find_open_transactions() - outer:
             raise TransactionLeftOpen(
                 f'The task left a transaction open on the database "{alias}"; it was rolled back.'
             )
@@ -179,7 +181,7 @@ def _run_failure_hook(run: TaskRun, error: BaseException) -> None:
 # The thread as it was found
 
 
-def _find_open_transactions() -> set[str]:
+def find_open_transactions() -> set[str]:
     """The databases on which this thread is within a transaction."""
     return {
         connection.alias
@@ -188,9 +190,10 @@ def _find_open_transactions() -> set[str]:
     }
 
 
-def _tidy_up(outer: set[str]) -> None:
+def _tidy_up(outer: Set[str]) -> None:
     """Drop what a task may leave behind in its thread: open transactions, dead connections, a directory."""
     for connection in connections.all(initialized_only=True):
+        connection.queries_log.clear()
         if connection.alias in outer:
             continue
         try:
@@ -204,7 +207,6 @@ def _tidy_up(outer: set[str]) -> None:
         except Exception:
             logger.warning("The connection %s was closed.", connection.alias, exc_info=True)
             _close_roughly(connection)
-    reset_queries()
     if os.getcwd() != HOME:
         os.chdir(HOME)
 

@@ -34,7 +34,7 @@ class TaskRun:
         self.started_at: datetime | None = None
         self.thread_id: int | None = None
         # The workspace as the database has it.
-        self.accepted = workspaces.serialize(job.workspace)
+        self.accepted = workspaces.write(job.workspace)
         self.had_initial = job.initial_workspace is not None
         self.has_checkpoint = False
         self.is_lost = False

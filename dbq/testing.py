@@ -11,7 +11,7 @@ For example, in a TestCase::
 from collections.abc import Sequence
 
 from dbq.engine import Engine
-from dbq.execution import execute
+from dbq.execution import execute, find_open_transactions
 
 
 def run_jobs(queue_names: Sequence[str] = ("default",)) -> int:
@@ -29,7 +29,7 @@ def run_jobs(queue_names: Sequence[str] = ("default",)) -> int:
         moved = engine.turn()
         run = engine.next_run(0, wait_seconds=0)
         if run is not None:
-            engine.put(0, run, execute(run, engine.clock))
+            engine.put(0, run, execute(run, engine.clock, find_open_transactions()))
             ran += 1
         elif not moved and engine.is_exhausted():
             engine.deregister()

@@ -12,12 +12,12 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 from uuid import UUID
 
 from django.db import router, transaction
-from django.db.models import Exists, F, OuterRef
+from django.db.models import BigIntegerField, CharField, DateTimeField, Exists, F, OuterRef
 from django.db.models.functions import Coalesce
 
 from dbq import history, signals, wakeup, workspaces
@@ -25,7 +25,7 @@ from dbq.conf import get_configuration
 from dbq.counts import Tally
 from dbq.definitions import QUEUE_NAME_RULE, get_definitions, is_priority, is_queue_name
 from dbq.dialects import Dialect, get_dialect
-from dbq.dialects.base import DatabaseNow
+from dbq.dialects.base import DatabaseNow, Slot, Take
 from dbq.exceptions import InvalidJob
 from dbq.failures import make_failure
 from dbq.models.attempt import Attempt
@@ -95,33 +95,41 @@ def claim(
 
     Jobs whose name settings.JOBS does not have stay where they are, and so does a paused queue.
     """
-    jobs = (
-        _all(dialect)
-        .filter(
-            ~Exists(Queue.objects.using(dialect.alias).filter(is_paused(), name=queue_name)),
-            lane=Lane.CLAIMABLE,
-            queue_name=queue_name,
-            name__in=list(get_definitions()),
-        )
-        .order_by("-priority", "id")
-    )
-    claimed = dialect.take(
-        jobs,
-        limit,
-        {
-            "state": State.PROCESSING,
-            "lane": Lane.RUNNING,
-            "fence": F("fence") + 1,
-            "version": F("version") + 1,
-            "attempt": F("attempt") + 1,
-            "worker_id": worker_id,
-            "started": Coalesce("started", now),
-        },
-        CLAIMED,
-    )
+    take = _compile_claim(dialect.alias, limit, tuple(get_definitions()))
+    moment = dialect.connection.ops.adapt_datetimefield_value(now)
+    values = {"worker_id": worker_id, "queue_name": queue_name, "now": moment}
+    claimed = dialect.run_take(take, values)
     for job in claimed:
         tally.claimed(job, now)
     return sorted(claimed, key=lambda job: (-job.priority, job.id))
+
+
+@lru_cache(maxsize=1000)
+def _compile_claim(alias: str, limit: int, names: tuple[str, ...]) -> Take:
+    """The statements of a claim: they are run for every batch, and take longer to compile than to run."""
+    dialect = get_dialect(alias)
+    worker_id, queue_name = Slot("worker_id", BigIntegerField()), Slot("queue_name", CharField())
+    now = Slot("now", DateTimeField())
+    jobs = (
+        _all(dialect)
+        .filter(
+            ~Exists(Queue.objects.using(alias).filter(is_paused(now), name=queue_name)),
+            lane=Lane.CLAIMABLE,
+            queue_name=queue_name,
+            name__in=names,
+        )
+        .order_by("-priority", "id")
+    )
+    assignments = {
+        "state": State.PROCESSING,
+        "lane": Lane.RUNNING,
+        "fence": F("fence") + 1,
+        "version": F("version") + 1,
+        "attempt": F("attempt") + 1,
+        "worker_id": worker_id,
+        "started": Coalesce("started", now),
+    }
+    return dialect.compile_take(jobs, limit, assignments, CLAIMED)
 
 
 def promote(dialect: Dialect) -> int:

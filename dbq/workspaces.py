@@ -22,13 +22,20 @@ SMALL_PATCH_CHARACTERS = 2_000
 
 Patch = list[dict[str, Any]]
 
+ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+
+
+def write(workspace: dict) -> str:
+    """Write a workspace that the database has accepted before as JSON text."""
+    return ENCODER.encode(workspace)
+
 
 def serialize(workspace: Any) -> str:
     """Write a workspace as JSON text; raise InvalidWorkspace with the rule it breaks."""
     if not isinstance(workspace, dict):
         raise InvalidWorkspace(f"A workspace must be an object (a dict), not {type(workspace).__name__}.")
     try:
-        text = json.dumps(workspace, allow_nan=False, separators=(",", ":"))
+        text = ENCODER.encode(workspace)
     except (TypeError, ValueError, RecursionError):
         raise InvalidWorkspace(_explain(workspace)) from None
     _check_text(text, workspace)

@@ -17,7 +17,7 @@ from dbq.counts import Tally
 from dbq.definitions import PRIORITY_LIMIT
 from dbq.dialects import Dialect, get_dialect
 from dbq.engine import Engine
-from dbq.execution import execute
+from dbq.execution import execute, find_open_transactions
 from dbq.models import (
     Attempt,
     Job,
@@ -117,7 +117,7 @@ def take_up(engine: Engine) -> TaskRun | None:
 
 def run(engine: Engine, task_run: TaskRun) -> Result:
     """Run the task and hand in how it ended; nothing is written yet."""
-    result = execute(task_run, engine.clock)
+    result = execute(task_run, engine.clock, find_open_transactions())
     engine.put(0, task_run, result)
     return result
 

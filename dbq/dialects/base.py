@@ -5,15 +5,18 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db import DatabaseError, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Field, Model, QuerySet
-from django.db.models.expressions import Func
+from django.db.models import Field, JSONField, Model, QuerySet, TextField, UUIDField
+from django.db.models.base import ModelState
+from django.db.models.expressions import Expression, Func
 from django.db.models.sql import UpdateQuery
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -23,6 +26,10 @@ Rows = list[Row]
 
 # A statement's rows travel as one JSON document; this keeps it below every default packet size.
 DOCUMENT_MAX_CHARACTERS = 4_000_000
+# About what a row takes beside its long texts.
+ROW_CHARACTERS = 500
+# What a fenced update must match.
+GUARD = {"id", "fence"}
 # How often a transaction that lost a race in the database is run.
 PASSING_TRIES = 5
 
@@ -44,6 +51,27 @@ class DatabaseNow(Func):
 
         value = connection.ops.adapt_datetimefield_value(timezone.now())
         return "%s", (value,)
+
+
+class Slot(Expression):
+    """In a compiled statement, the place of a value that is given each time it runs."""
+
+    def __init__(self, name: str, output_field: Field) -> None:
+        super().__init__(output_field=output_field)
+        self.name = name
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        return "%s", [self]
+
+
+@dataclass(frozen=True)
+class Take:
+    """A `take` whose statements are compiled, with the slots among their parameters."""
+
+    model: type[Model]
+    # Of the instances that it gives.
+    fields: tuple[str, ...]
+    statements: tuple[tuple[str, tuple], ...]
 
 
 class Dialect:
@@ -68,14 +96,15 @@ class Dialect:
         if not rows:
             return
         fields = _get_fields(model, tuple(rows[0]))
+        shared, varying = self._split(fields, rows)
         columns = ", ".join(self.quote(field.column) for field in fields)
-        values = ", ".join(self.read_source(field) for field in fields)
+        values = ", ".join(self.read_value(field, shared) for field in fields)
         statement = (
             f"INSERT INTO {self.quote(model._meta.db_table)} ({columns})"
-            f" SELECT {values} FROM {self.source(fields)}"
+            f" SELECT {values} FROM {self.source(varying)}"
         )
-        for document in self.make_documents(rows):
-            self.execute(statement, (document,))
+        for document in self.make_documents(rows, varying):
+            self.execute(statement, (*shared.values(), document))
 
     def update_fenced(self, model: type[Model], rows: Rows, *, keep_fence: bool) -> set[UUID]:
         """Update the rows whose id and fence both still match, and say which ids those were.
@@ -88,52 +117,91 @@ class Dialect:
         if not rows:
             return set()
         # In the order of ids, so that two batches never wait for each other in a circle.
-        rows = sorted(rows, key=lambda row: row["id"])
+        rows = sorted(rows, key=itemgetter("id"))
         fields = _get_fields(model, tuple(rows[0]))
+        shared, varying = self._split(fields, rows)
+        table = self.quote(model._meta.db_table)
+        assignments = self.list_assignments(fields, table, keep_fence, shared)
         moved: set[UUID] = set()
-        for document in self.make_documents(rows):
-            moved |= self.execute_update(model, fields, document, keep_fence)
+        for document in self.make_documents(rows, varying):
+            moved |= self.execute_update(table, varying, assignments, shared, document)
         return moved
 
     def execute_update(
-        self, model: type[Model], fields: tuple[Field, ...], document: str, keep_fence: bool
+        self, table: str, fields: list[Field], assignments: str, shared: Row, document: str
     ) -> set[UUID]:
-        table = self.quote(model._meta.db_table)
+        """Assign to the rows of a document; `shared` has the parameters of the assignments."""
         statement = (
-            f"UPDATE {table} SET {self.list_assignments(fields, table, keep_fence, '')}"
-            f" FROM {self.source(fields)}"
+            f"UPDATE {table} SET {assignments} FROM {self.source(fields)}"
             f" WHERE {table}.id = d.id AND {table}.fence = d.fence RETURNING {table}.id"
         )
-        return {_as_uuid(row[0]) for row in self.execute(statement, (document,))}
+        return {_as_uuid(row[0]) for row in self.execute(statement, (*shared.values(), document))}
 
-    def list_assignments(self, fields: tuple[Field, ...], table: str, keep_fence: bool, prefix: str) -> str:
-        """The SET part of a fenced update; `prefix` goes before each column that is set."""
+    def list_assignments(self, fields: tuple[Field, ...], table: str, keep_fence: bool, shared: Row) -> str:
+        """The SET part of a fenced update; `shared` has the values that are parameters."""
+        prefix = self.prefix_targets(table)
         assignments = [
-            f"{prefix}{self.quote(field.column)} = {self.read_source(field)}"
+            f"{prefix}{self.quote(field.column)} = {self.read_value(field, shared)}"
             for field in fields
-            if field.attname not in {"id", "fence"}
+            if field.attname not in GUARD
         ]
         assignments.append(f"{prefix}version = {table}.version + 1")
         if not keep_fence:
             assignments.append(f"{prefix}fence = {table}.fence + 1")
         return ", ".join(assignments)
 
-    def make_documents(self, rows: Rows) -> Iterator[str]:
-        """Write rows as JSON arrays, each small enough for one statement."""
+    def prefix_targets(self, table: str) -> str:
+        """What goes before each column that an update of a table and a document sets."""
+        return ""
+
+    def _split(self, fields: tuple[Field, ...], rows: Rows) -> tuple[Row, list[Field]]:
+        """The values that all rows share, which travel once, and the fields of the others."""
+        shared: Row = {}
+        first = rows[0]
+        # A statement needs a table to read from.
+        for field in fields if len(rows) > 1 else ():
+            name = field.attname
+            if not is_key(field) and all(row[name] == first[name] for row in rows):
+                shared[name] = self.adapt_shared(first[name])
+        varying = [field for field in fields if field.attname not in shared]
+        return (shared, varying) if varying else ({}, list(fields))
+
+    def read_value(self, field: Field, shared: Row) -> str:
+        """SQL for the value of a field: a parameter if all rows share it, else a column of the document."""
+        return self.read_parameter(field) if field.attname in shared else self.read_source(field)
+
+    def read_parameter(self, field: Field) -> str:
+        return "%s"
+
+    def make_documents(self, rows: Rows, fields: list[Field]) -> Iterator[str]:
+        """Write these fields of rows as JSON arrays, each small enough for one statement."""
+        names = [field.attname for field in fields]
+        wide = [field.attname for field in fields if isinstance(field, JSONField | TextField)]
         chunk: Rows = []
         size = 0
         for row in rows:
-            size += sum(len(value) for value in row.values() if isinstance(value, str)) + 200
+            size += sum(len(row[name] or "") for name in wide) + ROW_CHARACTERS
             if chunk and size > DOCUMENT_MAX_CHARACTERS:
                 yield json.dumps(chunk, default=self.adapt)
                 chunk, size = [], 0
-            chunk.append(row)
+            chunk.append({name: row[name] for name in names})
         yield json.dumps(chunk, default=self.adapt)
+
+    def write_moment(self, moment: datetime) -> str:
+        """A time as the text that the database stores, or reads."""
+        if moment.tzinfo is UTC and self.connection.timezone is UTC:
+            # What Django's own way comes to, for the times of an engine; most of a row's cost otherwise.
+            return str(moment)[: -len("+00:00")]
+        return str(self.connection.ops.adapt_datetimefield_value(moment))
+
+    def adapt_shared(self, value: Any) -> Any:
+        """A value of a row as a parameter."""
+        return self.adapt(value) if isinstance(value, datetime) else value
 
     def adapt(self, value: Any) -> str:
         """A value as the text that the database reads back into its column."""
         if isinstance(value, datetime):
-            return str(self.connection.ops.adapt_datetimefield_value(value))
+            return self.write_moment(value)
         if isinstance(value, UUID):
             return str(value) if self.connection.features.has_native_uuid_field else value.hex
         raise TypeError(f"{type(value).__name__} cannot be written to a row.")
@@ -163,7 +231,59 @@ class Dialect:
 
         Returns: instances with `fields` as they are after the update, in no particular order.
         """
+        return self.run_take(self.compile_take(queryset, limit, assignments, fields, wait=wait), {})
+
+    def compile_take(
+        self,
+        queryset: QuerySet,
+        limit: int,
+        assignments: dict[str, Any],
+        fields: tuple[str, ...],
+        *,
+        wait: bool = False,
+    ) -> Take:
+        """A `take` to be run often; slots in it are filled by run_take."""
         raise NotImplementedError(f"{type(self).__name__} must take rows.")
+
+    def run_take(self, take: Take, values: dict[str, Any]) -> list[Any]:
+        """Run a compiled take with these values for its slots."""
+        statement, parameters = take.statements[0]
+        return self.load(take.model, take.fields, self.execute(statement, self._fill(parameters, values)))
+
+    def _fill(self, parameters: tuple, values: dict[str, Any]) -> list[Any]:
+        return [values[each.name] if isinstance(each, Slot) else each for each in parameters]
+
+    def load(self, model: type[Model], fields: tuple[str, ...], rows: list[tuple]) -> list[Any]:
+        """Instances of the rows that a statement of our own returned; other fields are deferred.
+
+        Django's own way goes through the list of all fields for each row, which costs as much as the
+        statement, and sends the signals of `__init__`, which this does not.
+        """
+        converters = self._find_converters(_get_fields(model, fields))
+        instances = []
+        for row in rows:
+            values = dict(zip(fields, row, strict=True))
+            for name, converter, column in converters:
+                values[name] = converter(values[name], column, self.connection)
+            instance = model.__new__(model)
+            instance.__dict__.update(values)
+            instance._state = ModelState()
+            instance._state.adding = False
+            instance._state.db = self.alias
+            instances.append(instance)
+        return instances
+
+    def _find_converters(self, fields: tuple[Field, ...]) -> list[tuple[str, Callable, Any]]:
+        """What makes Python's values of the database's, in the order in which it is to be done."""
+        columns = [(field, field.get_col(field.model._meta.db_table)) for field in fields]
+        return [
+            (field.attname, converter, column)
+            for field, column in columns
+            for converter in (
+                *self.connection.ops.get_db_converters(column),
+                *column.get_db_converters(self.connection),
+            )
+        ]
 
     def remove(self, queryset: QuerySet, limit: int, fields: tuple[str, ...]) -> list[Any]:
         """Delete the first `limit` rows of an ordered query, passing over those that others hold.
@@ -237,10 +357,12 @@ class Dialect:
         """
         return False
 
-    def prepare_engine_connection(self, lease_seconds: float) -> None:
+    def prepare_engine_connection(self, lease_seconds: float, patience_seconds: float) -> None:
         """Set this thread's open connection up for the engine's statements.
 
-        What it holds when its worker falls silent comes free after a lease.
+        What a transaction holds when its worker falls silent comes free after `patience_seconds`, where
+        the server has a limit for transactions, or else after a lease. The worker itself hangs up then
+        and comes back, and must not wait for what it left behind.
         """
 
     def _set_options(self, **options: Any) -> None:
@@ -295,6 +417,15 @@ class Dialect:
 def _get_fields(model: type[Model], names: tuple[str, ...]) -> tuple[Field, ...]:
     by_name = {field.attname: field for field in model._meta.concrete_fields}
     return tuple(by_name[name] for name in names)
+
+
+def is_key(field: Field) -> bool:
+    """Whether a field names a row, and so differs from row to row."""
+    return field.attname in GUARD or is_uuid(field)
+
+
+def is_uuid(field: Field) -> bool:
+    return isinstance(getattr(field, "target_field", field), UUIDField)
 
 
 def _as_uuid(value: Any) -> UUID:

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Field, JSONField, Model, QuerySet, UUIDField
+from django.db.models import Field, JSONField, QuerySet
 
-from dbq.dialects.base import Dialect, _as_uuid
+from dbq.dialects.base import Dialect, Row, Take, _as_uuid, is_uuid
 
 # SERVER_STATUS_IN_TRANS of the client/server protocol
 IN_TRANSACTION = 1
@@ -27,7 +27,7 @@ class MySQLDialect(Dialect):
         return f"JSON_TABLE(%s, '$[*]' COLUMNS({columns})) AS d"
 
     def _get_json_type(self, field: Field) -> str:
-        if _is_uuid(field):
+        if is_uuid(field):
             return "char(36)"
         if isinstance(field, JSONField):
             # JSON columns travel as text within the document: they were written down before.
@@ -36,15 +36,14 @@ class MySQLDialect(Dialect):
 
     def read_source(self, field: Field) -> str:
         column = super().read_source(field)
-        if _is_uuid(field) and self.connection.features.has_native_uuid_field:
+        if is_uuid(field) and self.connection.features.has_native_uuid_field:
             # Without the cast the column is compared as text, and its index is of no use.
             return f"CAST({column} AS uuid)"
         return column
 
     def execute_update(
-        self, model: type[Model], fields: tuple[Field, ...], document: str, keep_fence: bool
+        self, table: str, fields: list[Field], assignments: str, shared: Row, document: str
     ) -> set[UUID]:
-        table = self.quote(model._meta.db_table)
         by_name = {field.attname: field for field in fields}
         join = (
             f"{self.source(fields)} STRAIGHT_JOIN {table}"
@@ -52,11 +51,13 @@ class MySQLDialect(Dialect):
         )
         held = self.execute(f"SELECT {table}.id FROM {join} FOR UPDATE", (document,))
         if held:
-            assignments = self.list_assignments(fields, table, keep_fence, f"{table}.")
-            self.execute(f"UPDATE {join} SET {assignments}", (document,))
+            self.execute(f"UPDATE {join} SET {assignments}", (document, *shared.values()))
         return {_as_uuid(row[0]) for row in held}
 
-    def take(
+    def prefix_targets(self, table: str) -> str:
+        return f"{table}."
+
+    def compile_take(
         self,
         queryset: QuerySet,
         limit: int,
@@ -64,26 +65,36 @@ class MySQLDialect(Dialect):
         fields: tuple[str, ...],
         *,
         wait: bool = False,
-    ) -> list[Any]:
-        manager = queryset.model._base_manager.using(self.alias)
-        ids = self._lock(queryset, limit, wait)
+    ) -> Take:
+        model = queryset.model
+        columns = f"SELECT {self.list_columns(model, fields)} FROM {self.quote(model._meta.db_table)}"
+        lock, update = self._lock(queryset, limit, wait), self.compile_update(model, assignments)
+        return Take(model, fields, (lock, update, (columns, ())))
+
+    def run_take(self, take: Take, values: dict[str, Any]) -> list[Any]:
+        lock, update, columns = (
+            (statement, self._fill(parameters, values)) for statement, parameters in take.statements
+        )
+        ids = sorted(row[0] for row in self.execute(*lock))
         if not ids:
             return []
-        manager.filter(pk__in=ids).update(**assignments)
-        return list(manager.filter(pk__in=ids).only(*fields))
+        these = f" WHERE id IN ({', '.join(['%s'] * len(ids))})"
+        self.execute(update[0] + these, update[1] + ids)
+        return self.load(take.model, take.fields, self.execute(columns[0] + these, ids))
 
     def remove(self, queryset: QuerySet, limit: int, fields: tuple[str, ...]) -> list[Any]:
-        manager = queryset.model._base_manager.using(self.alias)
-        ids = self._lock(queryset, limit, wait=False)
+        table = self.quote(queryset.model._meta.db_table)
+        ids = sorted(row[0] for row in self.execute(*self._lock(queryset, limit, wait=False)))
         if not ids:
             return []
-        rows = list(manager.filter(pk__in=ids).only(*fields))
-        manager.filter(pk__in=ids)._raw_delete(self.alias)
-        return rows
+        these = f"FROM {table} WHERE id IN ({', '.join(['%s'] * len(ids))})"
+        rows = self.execute(f"SELECT {self.list_columns(queryset.model, fields)} {these}", ids)
+        self.execute(f"DELETE {these}", ids)
+        return self.load(queryset.model, fields, rows)
 
-    def _lock(self, queryset: QuerySet, limit: int, wait: bool) -> list[Any]:
+    def _lock(self, queryset: QuerySet, limit: int, wait: bool) -> tuple[str, tuple]:
         locked = queryset.using(self.alias).select_for_update(skip_locked=not wait)
-        return sorted(locked.values_list("pk", flat=True)[:limit])
+        return self.compile(locked.values("pk")[:limit])
 
     def read_clock(self) -> datetime:
         return self.execute("SELECT UTC_TIMESTAMP(6)")[0][0].replace(tzinfo=UTC)
@@ -92,12 +103,14 @@ class MySQLDialect(Dialect):
         whole = math.ceil(seconds)
         self._set_default_options(connect_timeout=whole, read_timeout=whole, write_timeout=whole)
 
-    def prepare_engine_connection(self, lease_seconds: float) -> None:
+    def prepare_engine_connection(self, lease_seconds: float, patience_seconds: float) -> None:
         # The default of 50 s would outlive a lease, and so would a silent session: it has eight hours.
         self.execute(
             "SET SESSION innodb_lock_wait_timeout = 5, SESSION wait_timeout = %s",
             (max(1, math.ceil(lease_seconds)),),
         )
+        if self.connection.mysql_is_mariadb:  # type: ignore[attr-defined]
+            self.execute("SET SESSION idle_transaction_timeout = %s", (max(1, math.ceil(patience_seconds)),))
 
     def has_open_transaction(self) -> bool:
         if super().has_open_transaction():
@@ -113,7 +126,3 @@ class MySQLDialect(Dialect):
     def was_closed(self) -> bool:
         raw = self.connection.connection
         return raw is not None and not raw.open
-
-
-def _is_uuid(field: Field) -> bool:
-    return isinstance(getattr(field, "target_field", field), UUIDField)

@@ -12,7 +12,7 @@ from typing import Any
 from django.db import connections
 from django.db.models import Field, JSONField, QuerySet
 
-from dbq.dialects.base import Dialect
+from dbq.dialects.base import Dialect, Take
 
 CHANNEL = "dbq"
 
@@ -34,7 +34,13 @@ class PostgreSQLDialect(Dialect):
         column = super().read_source(field)
         return f"{column}::jsonb" if isinstance(field, JSONField) else column
 
-    def take(
+    def write_moment(self, moment: datetime) -> str:
+        return str(moment)
+
+    def read_parameter(self, field: Field) -> str:
+        return "%s::jsonb" if isinstance(field, JSONField) else "%s"
+
+    def compile_take(
         self,
         queryset: QuerySet,
         limit: int,
@@ -42,7 +48,7 @@ class PostgreSQLDialect(Dialect):
         fields: tuple[str, ...],
         *,
         wait: bool = False,
-    ) -> list[Any]:
+    ) -> Take:
         model = queryset.model
         picked, picked_parameters = self._pick(queryset, limit, wait)
         update, update_parameters = self.compile_update(model, assignments)
@@ -55,9 +61,7 @@ class PostgreSQLDialect(Dialect):
             f" WHERE id = ANY(ARRAY(SELECT picked_id FROM picked))"
             f" RETURNING {self.list_columns(model, fields)}"
         )
-        return list(
-            model._base_manager.using(self.alias).raw(statement, picked_parameters + update_parameters)
-        )
+        return Take(model, fields, ((statement, picked_parameters + update_parameters),))
 
     def remove(self, queryset: QuerySet, limit: int, fields: tuple[str, ...]) -> list[Any]:
         model = queryset.model
@@ -68,7 +72,7 @@ class PostgreSQLDialect(Dialect):
             f" WHERE id = ANY(ARRAY(SELECT picked_id FROM picked))"
             f" RETURNING {self.list_columns(model, fields)}"
         )
-        return list(model._base_manager.using(self.alias).raw(statement, parameters))
+        return self.load(model, fields, self.execute(statement, parameters))
 
     def _pick(self, queryset: QuerySet, limit: int, wait: bool) -> tuple[str, tuple]:
         locked = queryset.values("pk").select_for_update(skip_locked=not wait)
@@ -91,12 +95,12 @@ class PostgreSQLDialect(Dialect):
     def hang_up(self) -> bool:
         return _hang_up(self.connection)
 
-    def prepare_engine_connection(self, lease_seconds: float) -> None:
+    def prepare_engine_connection(self, lease_seconds: float, patience_seconds: float) -> None:
         # What is set on a session that a pooler lends out would stay there for its next user.
         if not self.is_lent():
             self.execute(
                 "SELECT set_config('idle_in_transaction_session_timeout', %s, false)",
-                (str(math.ceil(lease_seconds * 1000)),),
+                (str(math.ceil(patience_seconds * 1000)),),
             )
 
     def is_lent(self) -> bool:

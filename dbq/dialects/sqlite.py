@@ -10,7 +10,7 @@ from django.db import DatabaseError, transaction
 from django.db.models import Field, QuerySet
 from django.utils import timezone
 
-from dbq.dialects.base import Dialect
+from dbq.dialects.base import Dialect, Take
 
 # Python's own
 SQLITE_TIMEOUT_SECONDS = 5.0
@@ -26,7 +26,7 @@ class SQLiteDialect(Dialect):
         )
         return f"(SELECT {columns} FROM json_each(%s)) AS d"
 
-    def take(
+    def compile_take(
         self,
         queryset: QuerySet,
         limit: int,
@@ -34,14 +34,12 @@ class SQLiteDialect(Dialect):
         fields: tuple[str, ...],
         *,
         wait: bool = False,
-    ) -> list[Any]:
+    ) -> Take:
         model = queryset.model
         picked, picked_parameters = self.compile(queryset.values("pk")[:limit])
         update, update_parameters = self.compile_update(model, assignments)
         statement = f"{update} WHERE id IN ({picked}) RETURNING {self._list_bare_columns(model, fields)}"
-        return list(
-            model._base_manager.using(self.alias).raw(statement, update_parameters + picked_parameters)
-        )
+        return Take(model, fields, ((statement, update_parameters + picked_parameters),))
 
     def remove(self, queryset: QuerySet, limit: int, fields: tuple[str, ...]) -> list[Any]:
         model = queryset.model
@@ -50,7 +48,7 @@ class SQLiteDialect(Dialect):
             f"DELETE FROM {self.quote(model._meta.db_table)} WHERE id IN ({picked})"
             f" RETURNING {self._list_bare_columns(model, fields)}"
         )
-        return list(model._base_manager.using(self.alias).raw(statement, parameters))
+        return self.load(model, fields, self.execute(statement, parameters))
 
     def _list_bare_columns(self, model: Any, fields: tuple[str, ...]) -> str:
         # SQLite names a returned column by the text it was asked with.

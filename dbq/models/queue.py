@@ -13,9 +13,10 @@ class QueueQuerySet(models.QuerySet):
         return self.filter(is_paused())
 
 
-def is_paused() -> Q:
-    """The condition under which a queue's row holds its jobs back."""
-    return Q(paused_at__isnull=False) & (Q(paused_until__isnull=True) | Q(paused_until__gt=DatabaseNow()))
+def is_paused(moment: Any = None) -> Q:
+    """The condition under which a queue's row holds its jobs back, now or at that moment."""
+    moment = DatabaseNow() if moment is None else moment
+    return Q(paused_at__isnull=False) & (Q(paused_until__isnull=True) | Q(paused_until__gt=moment))
 
 
 class Queue(models.Model):

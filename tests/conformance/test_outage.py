@@ -5,13 +5,14 @@ from collections import deque
 from dataclasses import replace
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from dbq import transitions
 from dbq.engine import Engine
 from dbq.exceptions import LeaseLost
 from dbq.execution import execute
 from dbq.models import Attempt, Job
+from dbq.patience import LONGEST_SECONDS
 from dbq.states import Outcome, State
 from tests import jobs
 from tests.helpers import (
@@ -356,3 +357,18 @@ def test_a_checkpoint_is_not_taken_for_written_because_the_next_owner_has_the_sa
     claim()
 
     assert not transitions.is_recorded(dialect(), checkpoint)
+
+
+IDLE_LIMITS = {
+    "postgresql": ("SHOW idle_in_transaction_session_timeout", f"{LONGEST_SECONDS:g}s"),
+    "mysql": ("SELECT @@idle_transaction_timeout", LONGEST_SECONDS),
+}
+
+
+@pytest.mark.on(*IDLE_LIMITS)
+def test_a_transaction_that_falls_silent_ends_when_its_worker_hangs_up():
+    """Later, and the worker that is back would wait for the rows that it left behind."""
+    Engine().turn()
+    statement, limit = IDLE_LIMITS[connection.vendor]
+
+    assert list(dialect().execute(statement)) == [(limit,)]
