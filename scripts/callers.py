@@ -22,9 +22,19 @@ def note(function: str) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     _called.clear()
+    _forget_compiled()
     yield
     # Not if it raises.
     _by_test[item.nodeid] = sorted(_called)
+
+
+def _forget_compiled() -> None:
+    """Else only the first test would be known to have a statement compiled that is kept for the others."""
+    from dbq import transitions
+
+    for function in vars(transitions).values():
+        if hasattr(function, "cache_clear") and function.__module__ == transitions.__name__:
+            function.cache_clear()
 
 
 def pytest_sessionfinish() -> None:
