@@ -148,7 +148,7 @@ def _wait_for(path):
 
 SESSIONS = {
     "postgresql": [
-        "SET statement_timeout = 1",
+        "SET default_transaction_read_only = on",
         "SET search_path = nowhere",
         "SET TIME ZONE 'Pacific/Auckland'",
         "SELECT pg_advisory_lock(1)",
