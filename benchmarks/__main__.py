@@ -1,4 +1,4 @@
-"""Choose what to measure: `engine`, which is usual, `console` or `crashes`; other arguments are passed on."""
+"""Choose what to measure: one of MEASURES, `engine` if none is named; other arguments are passed on."""
 
 import sys
 from importlib import import_module
@@ -6,7 +6,7 @@ from importlib import import_module
 # Puts the scripts on the path, which the others import.
 import benchmarks.engine  # noqa: F401
 
-MEASURES = ("engine", "console", "crashes")
+MEASURES = ("engine", "console", "crashes", "cleanup", "export", "viewers", "growth")
 
 chosen = sys.argv.pop(1) if sys.argv[1:2] and sys.argv[1] in MEASURES else "engine"
 import_module(f"benchmarks.{chosen}").main()

@@ -1,24 +1,29 @@
-"""A large history, written straight into the tables: what a queue looks like after a month of work."""
+"""A large history, written straight into the tables: what a queue looks like after a month of work.
+
+PostgreSQL makes its rows itself, ten million within minutes: see benchmarks/series.py.
+"""
 
 from __future__ import annotations
 
 import json
 import random
 import uuid
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from itertools import chain, islice
 from typing import Any
 
+from django.core.management.color import no_style
 from django.db import connection, transaction
+from django.db.models import Count
 from django.utils import timezone
 
 from dbq.counts import MINUTES_KEPT
 from dbq.histograms import find_bucket
 from dbq.identifiers import uuid7_floor
-from dbq.models import Attempt, Job, QueueCount, Rollup, Worker
+from dbq.models import Attempt, Job, QueueCount, QueueCountDelta, Rollup, RollupDelta, Worker
 from dbq.states import Lane, Outcome, State
 
 DAYS = 30
@@ -30,51 +35,88 @@ FAILURE_KINDS = 40
 # The names and queues of the jobs, and how often they come.
 NAMES = {"log": 6, "three": 3, "stamp": 1}
 QUEUES = {"default": 60, "mail": 25, "reports": 10, "imports": 4.9, "rare": 0.1}
+# Beside them there are small ones, which share a tenth of all jobs.
+SMALL_SHARE = 100 / 9
 TASKS = {"log": "benchmarks.jobs.log", "three": "benchmarks.jobs.log_again", "stamp": "benchmarks.jobs.stamp"}
-STATES = {State.COMPLETED: 90, State.FAILED: 5, State.CANCELLED: 5}
+FAILED_SHARE = CANCELLED_SHARE = 0.05
+ERROR_TYPES = ("ValueError", "KeyError", "project.errors.Refused", "TimeoutError")
 TRACEBACK = "Traceback (most recent call last):\n" + "".join(
     f'  File "/srv/app/project/orders/steps.py", line {line}, in step_{line}\n    value = read(row[{line}])\n'
     for line in range(20)
 )
+DISCARDED = json.dumps([{"op": "replace", "path": "/rows", "value": 7}])
 
 
 @dataclass
 class Filling:
-    """How many jobs of which kind."""
+    """How many jobs of which kind, in how many queues."""
 
     finished: int
     waiting: int
+    failed: int
+    queues: int
     now: datetime
     dice: random.Random
 
     @classmethod
-    def of(cls, finished: int, waiting: int) -> Filling:
-        return cls(finished, waiting, timezone.now(), random.Random(SEED))
+    def of(cls, finished: int, waiting: int, failed: int | None, queues: int) -> Filling:
+        """Without a number of failed ones, one in twenty is."""
+        failed = round(finished * FAILED_SHARE) if failed is None else failed
+        return cls(finished, waiting, failed, queues, timezone.now(), random.Random(SEED))
+
+    @cached_property
+    def states(self) -> dict[str, float]:
+        """The states of finished jobs, and how often they come."""
+        failed = self.failed / max(self.finished, 1)
+        shares = {State.FAILED: failed, State.CANCELLED: CANCELLED_SHARE}
+        return {str(State.COMPLETED): 1 - sum(shares.values())} | {str(s): n for s, n in shares.items()}
+
+    @cached_property
+    def shares(self) -> dict[str, float]:
+        """The queues, and how often they come: a few large ones and many small ones."""
+        small = [f"customer-{number:03d}" for number in range(self.queues - len(QUEUES))]
+        return QUEUES | {name: SMALL_SHARE / len(small) for name in small}
+
+    @property
+    def step(self) -> timedelta:
+        """From the creation of one finished job to the next."""
+        return timedelta(days=DAYS) / max(self.finished, 1)
 
 
-def fill(finished: int, waiting: int) -> None:
+def fill(finished: int, waiting: int, failed: int | None = None, queues: int = len(QUEUES)) -> None:
     """Fill empty tables with finished jobs of the last month and with jobs that wait, and analyse them."""
-    filling = Filling.of(finished, waiting)
-    workers = make_workers(filling.now)
-    totals: Counter[tuple[str, str]] = Counter()
-    insert(Job, count_states(make_jobs(filling, workers), totals))
-    insert(Attempt, make_attempts())
+    filling = Filling.of(finished, waiting, failed, queues)
+    workers = make_workers(filling)
+    if connection.vendor == "postgresql":
+        from benchmarks import series
+
+        series.fill(filling, workers)
+    else:
+        insert(Job, make_jobs(filling, workers))
+        insert(Attempt, make_attempts())
     insert(Rollup, make_rollups(filling))
-    QueueCount.objects.bulk_create(
-        QueueCount(queue_name=queue_name, state=state, amount=amount)
-        for (queue_name, state), amount in totals.items()
-    )
+    count_states()
     take_statistics()
 
 
-def make_workers(now: datetime) -> list[int]:
+def empty() -> None:
+    """Take all that was filled away again, so that another size can be filled."""
+    tables = [model._meta.db_table for model in (Job, Attempt, Worker, Rollup, RollupDelta)]
+    tables += [model._meta.db_table for model in (QueueCount, QueueCountDelta)]
+    with connection.cursor() as cursor:
+        for statement in connection.ops.sql_flush(no_style(), tables, reset_sequences=True):
+            cursor.execute(statement)
+
+
+def make_workers(filling: Filling) -> list[int]:
     """Workers that will be taken for alive as long as anyone measures."""
+    now = filling.now
     return [
         Worker.objects.create(
             name=f"bench-host:{number}",
             host="bench-host",
             pid=number,
-            queue_names=list(QUEUES),
+            queue_names=list(filling.shares),
             version="1",
             started=now,
             beat=now,
@@ -89,10 +131,9 @@ def make_workers(now: datetime) -> list[int]:
 
 def make_jobs(filling: Filling, workers: list[int]) -> Iterator[dict[str, Any]]:
     """The columns of every job, the oldest first, as their ids are."""
-    step = timedelta(days=DAYS) / max(filling.finished, 1)
     start = filling.now - timedelta(days=DAYS)
     for number in range(filling.finished):
-        yield make_finished(filling, number, start + step * number)
+        yield make_finished(filling, number, start + filling.step * number)
     for number in range(filling.waiting):
         yield make_waiting(filling, number)
     for number in range(HELD * len(workers)):
@@ -101,16 +142,16 @@ def make_jobs(filling: Filling, workers: list[int]) -> Iterator[dict[str, Any]]:
 
 def make_finished(filling: Filling, number: int, created: datetime) -> dict[str, Any]:
     dice = filling.dice
-    state = pick(dice, STATES)
+    state = pick(dice, filling.states)
     row = make_row(filling, number, created)
     started = created + timedelta(seconds=dice.expovariate(1 / 5))
     finished = min(filling.now, started + timedelta(seconds=dice.expovariate(1 / 3)))
-    row |= {"state": str(state), "lane": int(Lane.FINISHED), "started": started, "finished": finished}
+    row |= {"state": state, "lane": int(Lane.FINISHED), "started": started, "finished": finished}
     row |= {"attempt": 1, "fence": 1}
     if state == State.FAILED:
         kind = dice.randrange(FAILURE_KINDS)
         row |= {
-            "error_type": ("ValueError", "KeyError", "project.errors.Refused", "TimeoutError")[kind % 4],
+            "error_type": ERROR_TYPES[kind % len(ERROR_TYPES)],
             "error_message": f"row {number} of file {kind}.csv has no column {kind}",
             "fingerprint": f"{kind:016x}",
         }
@@ -136,7 +177,7 @@ def make_running(filling: Filling, number: int, worker_id: int) -> dict[str, Any
 
 
 def make_row(filling: Filling, number: int, created: datetime) -> dict[str, Any]:
-    name, queue_name = pick(filling.dice, NAMES), pick(filling.dice, QUEUES)
+    name, queue_name = pick(filling.dice, NAMES), pick(filling.dice, filling.shares)
     workspace = {
         "customer": {"id": number, "name": f"Customer {number}"},
         "file": f"uploads/{number % 1000}/orders-{number}.csv",
@@ -171,18 +212,21 @@ def pick(dice: random.Random, shares: dict[Any, float]) -> Any:
     return dice.choices(list(shares), list(shares.values()))[0]
 
 
-def count_states(rows: Iterable[dict], totals: Counter[tuple[str, str]]) -> Iterator[dict]:
-    for row in rows:
-        if row["lane"] == Lane.FINISHED:
-            totals[row["queue_name"], row["state"]] += 1
-        yield row
-
-
 def make_attempts() -> Iterator[dict[str, Any]]:
-    """The attempt of every failed job: what its page and its group show."""
-    columns = ("id", "next_task", "started", "finished", "error_type", "error_message", "fingerprint")
-    for row in list(Job.objects.filter(lane=Lane.FINISHED, state=State.FAILED).values_list(*columns)):
-        pk, task, started, finished, error_type, message, fingerprint = row
+    """The attempt of every finished job: what its page shows, and what goes with it."""
+    columns = (
+        "id",
+        "state",
+        "next_task",
+        "started",
+        "finished",
+        "error_type",
+        "error_message",
+        "fingerprint",
+    )
+    for row in Job.objects.filter(lane=Lane.FINISHED).values_list(*columns).iterator():
+        pk, state, task, started, finished, error_type, message, fingerprint = row
+        has_failed = state == State.FAILED
         yield {
             "job_id": pk,
             "task": task,
@@ -191,13 +235,13 @@ def make_attempts() -> Iterator[dict[str, Any]]:
             "worker_name": "bench-host:1",
             "started": started,
             "finished": finished,
-            "outcome": str(Outcome.FAILED),
+            "outcome": str(Outcome[state]),
             "error_type": error_type,
             "error_message": message,
-            "traceback": f"{TRACEBACK}{error_type}: {message}\n",
+            "traceback": f"{TRACEBACK}{error_type}: {message}\n" if has_failed else "",
             "fingerprint": fingerprint,
             "changes": None,
-            "discarded_changes": json.dumps([{"op": "replace", "path": "/rows", "value": 7}]),
+            "discarded_changes": DISCARDED if has_failed else None,
         }
 
 
@@ -205,8 +249,9 @@ def make_rollups(filling: Filling) -> Iterator[dict[str, Any]]:
     """The month of a busy project, as its workers leave it: minutes of the last day, hours before it."""
     waits = json.dumps({find_bucket(0.05): 9, find_bucket(5): 1})
     for moment, minutes in list_moments(filling.now):
-        for queue_name in QUEUES:
-            for name in NAMES:
+        for queue_name in filling.shares:
+            # A small queue has jobs of one name.
+            for name in NAMES if queue_name in QUEUES else ("log",):
                 yield {
                     "minute": moment,
                     "queue_name": queue_name,
@@ -235,6 +280,15 @@ def list_moments(now: datetime) -> Iterator[tuple[datetime, int]]:
 
 
 # Writing them
+
+
+def count_states() -> None:
+    """The finished totals, as they would have been counted one by one."""
+    totals = Job.objects.filter(lane=Lane.FINISHED).order_by().values_list("queue_name", "state")
+    QueueCount.objects.bulk_create(
+        QueueCount(queue_name=queue_name, state=state, amount=amount)
+        for queue_name, state, amount in totals.annotate(amount=Count("pk"))
+    )
 
 
 def insert(model: Any, rows: Iterable[dict[str, Any]]) -> None:
