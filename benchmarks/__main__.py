@@ -6,7 +6,10 @@ from importlib import import_module
 # Puts the scripts on the path, which the others import.
 import benchmarks.engine  # noqa: F401
 
-MEASURES = ("engine", "console", "crashes", "cleanup", "export", "viewers", "growth")
+MEASURES = {
+    name: f"benchmarks.{name}"
+    for name in ("engine", "console", "crashes", "cleanup", "export", "viewers", "growth")
+} | {"peers": "benchmarks.throughput.command"}
 
 chosen = sys.argv.pop(1) if sys.argv[1:2] and sys.argv[1] in MEASURES else "engine"
-import_module(f"benchmarks.{chosen}").main()
+import_module(MEASURES[chosen]).main()

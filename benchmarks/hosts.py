@@ -41,7 +41,7 @@ class Host:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
 
     def tend(self) -> None:
@@ -114,7 +114,7 @@ _libc = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """A measurement that is killed cleans nothing up; the kernel does."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from environment import ROOT, Environment
 
 from benchmarks.peers.peer import Peer
+from benchmarks.peers.speed.contender import Contender
 
 # The same for all. django-ox needs Python 3.12.
 PYTHON = (3, 12)
-SHARED = ("django==6.1.3", "psycopg[binary]==3.3.9")
+SHARED = ("django==6.1.3", "psycopg[binary]==3.3.9", "pymysql==1.2.4")
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class PeerEnvironment(Environment):
     requirements: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, peer: Peer) -> PeerEnvironment:
+    def of(cls, peer: Peer | Contender) -> PeerEnvironment:
         version = None if sys.version_info >= PYTHON else ".".join(map(str, PYTHON))
         environment = cls(python_version=version, name=peer.name, requirements=peer.requirements + SHARED)
         if peer.name == "dbq":
