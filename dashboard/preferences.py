@@ -9,6 +9,10 @@ from django.http import HttpRequest, HttpResponse
 YEAR = 365 * 24 * 3600
 # Set by live.js: this browser runs scripts, so slow parts of a page may follow it.
 SCRIPT_COOKIE = "dbq_script"
+ASKED_SECONDS = 1
+# Of the time from one tick to the next, which may come a tenth early.
+OF_PACE = 0.85
+SHARED_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,18 @@ def read(request: HttpRequest, name: str) -> str:
     preference = PREFERENCES[name]
     value = request.COOKIES.get(preference.cookie, preference.default)
     return value if value in preference.choices else preference.default
+
+
+def find_patience(request: HttpRequest) -> float:
+    """How many seconds old an answer may be.
+
+    To a page that refreshes itself one made for another viewer will do if it is younger than the page would
+    be anyway; whoever asks by hand is given what is true now, or was a second ago.
+    """
+    if not request.headers.get("HX-Request"):
+        return ASKED_SECONDS
+    pace = float(read(request, "refresh"))
+    return max(ASKED_SECONDS, min(pace * OF_PACE, SHARED_SECONDS))
 
 
 def write(request: HttpRequest, response: HttpResponse, name: str, value: str) -> None:

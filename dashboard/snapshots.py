@@ -8,8 +8,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import wraps
 from typing import Any
 
 KEYS_MAX = 200
@@ -29,26 +29,63 @@ class Snapshot:
 
 
 _snapshots: dict[tuple, Snapshot] = {}
+# What is being made now, for those who ask for the same meanwhile.
+_pending: dict[tuple, Future[Snapshot]] = {}
 _lock = threading.Lock()
 
 
-def shared(seconds: float) -> Callable[[Callable[..., Any]], Callable[..., Snapshot]]:
-    """Let a function answer all who ask the same within so many seconds; it returns a Snapshot."""
+class Shared:
+    """A function that answers all who ask the same within some seconds; gives a Snapshot."""
 
-    def decorate(make: Callable[..., Any]) -> Callable[..., Snapshot]:
-        @wraps(make)
-        def answer(*arguments: Any) -> Snapshot:
-            key = (make.__module__, make.__qualname__, *arguments)
-            found = _snapshots.get(key)
-            if found is None or found.age >= seconds:
-                # Two who ask at once both make it: cheaper than one who waits for the other.
-                found = Snapshot(make(*arguments), time.monotonic())
-                _keep(key, found)
+    def __init__(self, make: Callable[..., Any], seconds: float) -> None:
+        self.make = make
+        self.seconds = seconds
+
+    def __call__(self, *arguments: Any) -> Snapshot:
+        return self.within(self.seconds, *arguments)
+
+    def within(self, seconds: float, *arguments: Any) -> Snapshot:
+        """An answer that is younger than so many seconds."""
+        key = (self.make.__module__, self.make.__qualname__, *arguments)
+        found = _snapshots.get(key)
+        if found is not None and found.age < seconds:
             return found
+        return _make_once(key, lambda: self.make(*arguments))
 
-        return answer
 
-    return decorate
+def shared(seconds: float) -> Callable[[Callable[..., Any]], Shared]:
+    """Let a function answer all who ask the same within so many seconds."""
+    return lambda make: Shared(make, seconds)
+
+
+def _make_once(key: tuple, make: Callable[[], Any]) -> Snapshot:
+    """Make it, or wait for who is making it: where it takes long, twenty at once would take twenty times."""
+    with _lock:
+        pending = _pending.get(key)
+        mine: Future[Snapshot] = Future()
+        if pending is None:
+            _pending[key] = mine
+    if pending is not None:
+        return pending.result()
+    try:
+        snapshot = Snapshot(make(), time.monotonic())
+        _finish(key, mine, snapshot)
+        mine.set_result(snapshot)
+        return snapshot
+    except BaseException as error:
+        _finish(key, mine)
+        mine.set_exception(error)
+        raise
+
+
+def _finish(key: tuple, mine: Future[Snapshot], snapshot: Snapshot | None = None) -> None:
+    with _lock:
+        # Otherwise all was forgotten meanwhile: it may tell of a time before an act.
+        is_current = _pending.get(key) is mine
+        if is_current:
+            del _pending[key]
+    if is_current and snapshot is not None:
+        _keep(key, snapshot)
 
 
 def _keep(key: tuple, snapshot: Snapshot) -> None:
@@ -60,4 +97,6 @@ def _keep(key: tuple, snapshot: Snapshot) -> None:
 
 def forget() -> None:
     """Drop them all: after an act its operator must see what came of it."""
-    _snapshots.clear()
+    with _lock:
+        _snapshots.clear()
+        _pending.clear()

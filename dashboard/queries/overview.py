@@ -45,6 +45,7 @@ def list_charted(alias: str = "default") -> list[str]:
     return sorted(name for (name,) in parts[0].union(parts[1])[:NAMES_MAX])
 
 
+@shared(1)
 def find_last_cleanup(alias: str = "default") -> Operation | None:
     """The clean-up that was started last, whether or not it has ended."""
     cleanups = Operation.objects.using(alias).filter(verb="cleanup").exclude(state="REFUSED")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from urllib.parse import urlencode
 
 from django.utils import timezone
+from django.utils.translation import get_language
 
 from dashboard.looks import SCHEDULED, STATES, Look
 from dashboard.numbers import Number
@@ -15,6 +16,7 @@ from dashboard.queries import health
 from dashboard.queries.live import LiveCounts, count_live
 from dashboard.queries.rates import QueueRates, read_rates
 from dashboard.queries.workers import list_serving
+from dashboard.snapshots import shared
 from dbq.counts import get_finished_totals
 from dbq.models import Queue, Worker
 from dbq.states import State
@@ -143,6 +145,7 @@ class QueuesReport:
 
     queues: list[QueueReport]
     rates_age: float
+    age: float = 0
 
     @property
     def troubled(self) -> list[QueueReport]:
@@ -153,9 +156,53 @@ class QueuesReport:
     def light(self) -> str:
         return health.find_worst([queue.light for queue in self.queues if queue.light != "paused"])
 
+    def pick_foremost(self, amount: int) -> list[QueueReport]:
+        """All by name if they are that few; else those that need a look, then the fullest."""
+        if len(self.queues) <= amount:
+            return self.queues
+        fullest = sorted(self.queues, key=lambda queue: (-queue.due.value, -queue.processing.value))
+        foremost = dict.fromkeys(queue.name for queue in [*self.troubled, *fullest])
+        by_name = {queue.name: queue for queue in self.queues}
+        return [by_name[name] for name in list(foremost)[:amount]]
 
-def report_queues(alias: str = "default") -> QueuesReport:
-    """Report on every queue that has jobs, had any, is paused or is served."""
+    def find_page(self, text: str, number: int, amount: int) -> QueuePage:
+        """The queues whose names have a text, by name, so many a page."""
+        found = [queue for queue in self.queues if text.casefold() in queue.name.casefold()]
+        last = max(1, -(-len(found) // amount))
+        number = min(max(1, number), last)
+        return QueuePage(found[(number - 1) * amount : number * amount], len(found), number, last)
+
+
+@dataclass(frozen=True)
+class QueuePage:
+    """Some of the queues, and where among the others they stand."""
+
+    queues: list[QueueReport]
+    found: int
+    number: int
+    last: int
+
+    @property
+    def previous(self) -> int | None:
+        return self.number - 1 if self.number > 1 else None
+
+    @property
+    def next(self) -> int | None:
+        return self.number + 1 if self.number < self.last else None
+
+
+def report_queues(alias: str = "default", age: float = 0) -> QueuesReport:
+    """Report on every queue that has jobs, had any, is paused or is served.
+
+    A report that somebody else was given will do if it is younger than `age` seconds.
+    """
+    snapshot = _report_queues.within(age, alias, get_language())
+    report: QueuesReport = snapshot.value
+    return replace(report, age=snapshot.age, rates_age=report.rates_age + snapshot.age)
+
+
+@shared(0)
+def _report_queues(alias: str, language: str) -> QueuesReport:
     now = timezone.now()
     live = count_live(alias).value
     totals = get_finished_totals(alias)

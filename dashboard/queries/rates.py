@@ -18,7 +18,7 @@ MINUTES = 60
 RATE_MINUTES = 10
 SHARED_SECONDS = 10
 # Rows whose histograms are merged; beyond it the percentiles are of the newest part of the hour.
-HISTOGRAMS_MAX = 10_000
+HISTOGRAMS_MAX = 3_000
 FIGURES = ("created", "completed", "failed", "cancelled", "retried")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,11 +12,14 @@ from django.views.decorators.http import require_safe
 
 from dashboard import charts, preferences
 from dashboard.access import allow, find_part
+from dashboard.preferences import find_patience
 from dashboard.queries import overview as queries
-from dashboard.queries.queues import QueuesReport, report_queues
+from dashboard.queries.queues import QueueReport, QueuesReport, report_queues
 from dashboard.queries.throughput import DEFAULT, RANGES, Throughput, read_throughput
 from dashboard.sections import make_section
 
+# Of more queues the overview has those that need a look and the fullest: each row costs milliseconds.
+QUEUES_SHOWN = 10
 # The parts that htmx may ask for, by the id of the element that asks.
 PARTS = {
     "health": "dbq/_fragments/_health.html",
@@ -38,17 +42,19 @@ def overview(request: HttpRequest) -> HttpResponse:
 
 
 def make_health(request: HttpRequest) -> dict[str, Any]:
-    report: QueuesReport | None = make_section(report_queues)
+    report: QueuesReport | None = make_section(partial(report_queues, age=find_patience(request)))
     if report is None:
         return {"report": None}
-    sparks = {
-        queue.name: charts.draw_spark(queue.rates.completed, queue.rates.failed) for queue in report.queues
-    }
     return {
         "report": report,
-        "rows": [(queue, sparks[queue.name]) for queue in report.queues],
+        "rows": make_rows(report.pick_foremost(QUEUES_SHOWN)),
         "totals": queries.list_totals(report.queues),
     }
+
+
+def make_rows(queues: list[QueueReport]) -> list[tuple[QueueReport, charts.Chart]]:
+    """Queues, each with the drawing of its last hour."""
+    return [(queue, charts.draw_spark(queue.rates.completed, queue.rates.failed)) for queue in queues]
 
 
 def make_throughput(request: HttpRequest) -> dict[str, Any]:
@@ -74,7 +80,7 @@ def make_throughput(request: HttpRequest) -> dict[str, Any]:
 
 
 def make_cleanup_card(request: HttpRequest) -> dict[str, Any]:
-    return {"last_cleanup": queries.find_last_cleanup()}
+    return {"last_cleanup": queries.find_last_cleanup.within(find_patience(request), "default").value}
 
 
 def describe_range(request: HttpRequest) -> dict[str, Any]:

@@ -145,3 +145,30 @@ def test_a_queue_shows_how_busy_the_threads_are_that_serve_it(operator):
 def test_who_goes_back_in_history_gets_the_whole_page(operator):
     response = operator.get(LIST, headers={"HX-Request": "true", "HX-History-Restore-Request": "true"})
     assert "<html" in response.content.decode()
+
+
+def test_many_queues_come_in_pages_and_can_be_searched(operator, monkeypatch):
+    monkeypatch.setattr("dashboard.views.queues.QUEUES_PER_PAGE", 2)
+    make_worker(queue_names=["a-mail", "b-mail", "c-file", "d-mail"])
+    page = operator.get(LIST)
+    assert find_names(page) == ["a-mail", "b-mail"]
+    assert "Page 1 of 2 · 4 queues by name" in read(page)
+    assert find_names(operator.get(LIST, {"page": "2"})) == ["c-file", "d-mail"]
+    assert find_names(operator.get(LIST, {"page": "99"})) == ["c-file", "d-mail"]
+    assert find_names(operator.get(LIST, {"page": "x"})) == ["a-mail", "b-mail"]
+    assert find_names(operator.get(LIST, {"name": "MAIL", "page": "2"})) == ["d-mail"]
+    page = operator.get(LIST, {"name": "<nothing>"})
+    assert "No queue has this in its name" in read(page)
+    assert 'value="&lt;nothing&gt;"' in page.content.decode()
+
+
+def find_names(response):
+    return re.findall(r'<tr id="queue-([\w-]+)"', response.content.decode())
+
+
+def test_a_page_of_queues_refreshes_itself_and_not_the_first(operator, monkeypatch):
+    monkeypatch.setattr("dashboard.views.queues.QUEUES_PER_PAGE", 1)
+    make_worker(queue_names=["a", "b"])
+    page = operator.get(LIST, {"page": "2"}, headers=ask_for("queues"))
+    assert f'hx-get="{LIST}?page=2"' in page.content.decode()
+    assert find_names(page) == ["b"]

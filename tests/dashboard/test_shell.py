@@ -3,19 +3,22 @@
 import hashlib
 import json
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from django.db import connection
 from django.template import Context, Template
-from django.test import override_settings
+from django.test import RequestFactory, override_settings
 from django.urls import reverse
 from django.utils import timezone, translation
 
 from dashboard import charts, durations, limits, looks, snapshots
 from dashboard.checks import check_project
 from dashboard.numbers import Number, Quality
+from dashboard.preferences import find_patience
 from dbq.states import Outcome, State
 from tests.dashboard.console import log_in, read
 
@@ -248,6 +251,64 @@ def test_shared_answers_are_made_once_and_know_their_age():
     assert count("a").age >= 0
     snapshots.forget()
     assert count("a").value == 3
+    assert count.within(60, "a").value == 3
+    assert count.within(0, "a").value == 4
+
+
+class Slow:
+    """Something that takes as long to make as one likes."""
+
+    def __init__(self):
+        self.made = 0
+        self.started, self.may_end = threading.Event(), threading.Event()
+        self.ask = snapshots.shared(60)(self.make)
+
+    def make(self):
+        self.made += 1
+        self.started.set()
+        self.may_end.wait(10)
+        return self.made
+
+
+def test_many_who_ask_at_once_wait_for_one_that_makes_it():
+    slow = Slow()
+    with ThreadPoolExecutor(5) as threads:
+        asked = [threads.submit(slow.ask) for _ in range(5)]
+        slow.started.wait(10)
+        slow.may_end.set()
+        assert {future.result(10).value for future in asked} == {1}
+    assert slow.made == 1
+
+
+def test_what_could_not_be_made_is_tried_again():
+    @snapshots.shared(60)
+    def fail():
+        raise limits.TookTooLong
+
+    for _ in range(2):
+        with pytest.raises(limits.TookTooLong):
+            fail()
+
+
+def test_what_was_being_made_when_all_was_forgotten_is_kept_for_nobody():
+    slow = Slow()
+    with ThreadPoolExecutor(1) as threads:
+        before = threads.submit(slow.ask)
+        slow.started.wait(10)
+        snapshots.forget()
+        slow.may_end.set()
+        assert before.result(10).value == 1
+    assert slow.ask().value == 2
+
+
+@pytest.mark.parametrize(
+    "pace, is_part, seconds",
+    [("5", False, 1), ("5", True, 4.25), ("2", True, 1.7), ("60", True, 5), ("0", True, 1)],
+)
+def test_an_answer_may_be_as_old_as_the_page_would_be_anyway(pace, is_part, seconds):
+    request = RequestFactory().get("/", headers={"HX-Request": "true"} if is_part else {})
+    request.COOKIES["dbq_refresh"] = pace
+    assert find_patience(request) == pytest.approx(seconds)
 
 
 # The project around it
