@@ -29,28 +29,26 @@ def perform_alone(kind: str, job_id: str):
     lines.perform(kind, job_id)
 
 
-async def open_app():
+def get_app():
+    """The one of this process; it opens its connections when they are needed."""
     global _app
     if _app is None:
         _app = make_app()
-        await _app.pool.open()
     return _app
 
 
 async def install():
-    app = await open_app()
+    app = get_app()
     await app.migrate()
     await app.declare(Queue("default", **json.loads(os.environ["BENCH_QUEUE"])))
 
 
 async def enqueue(kind, job_id):
-    app = await open_app()
-    await app.push(make_job(kind, job_id))
+    await get_app().push(make_job(kind, job_id))
 
 
 async def enqueue_bulk(kind, ids):
-    app = await open_app()
-    async for _ in app.push_many([make_job(kind, job_id) for job_id in ids]):
+    async for _ in get_app().push_many([make_job(kind, job_id) for job_id in ids]):
         pass
 
 

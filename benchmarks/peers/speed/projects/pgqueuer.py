@@ -22,6 +22,8 @@ async def open_queries():
 
 @asynccontextmanager
 async def make_manager():
+    # Before there are jobs, each of which would open it.
+    await open_queries()
     manager = PgQueuer(AsyncpgDriver(await asyncpg.connect(os.environ["DATABASE_URL"])))
 
     @manager.entrypoint("perform")
