@@ -140,7 +140,7 @@ TABLES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
     (
         "The tuned drain beside other things on PostgreSQL, jobs per second",
         "In brackets beside the plain drain. Old statistics: the server takes the tables for empty, with"
-        " 100,000 jobs waiting (20,000 where there is no call for many), and the rate is that of the first"
+        " 100,000 jobs waiting (10,000 where there is no call for many), and the rate is that of the first"
         " seconds. Held snapshot: a reader keeps a REPEATABLE READ transaction open all the while.",
         (
             Column("plain", "drain_tuned"),

@@ -94,7 +94,7 @@ def describe_run(arguments: str) -> dict[str, Any]:
             "cores": os.cpu_count(),
             "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
             "architecture": platform.machine(),
-            "system": f"{platform.system()} {platform.release()}",
+            "system": platform.system(),
         },
     }
 
