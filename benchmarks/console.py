@@ -38,7 +38,12 @@ SLOWEST = 12
 NAMED = 3
 LARGE = {"finished": 10_000_000, "waiting": 1_000_000, "failed": 100_000, "queues": 200}
 # What a page says where it stops a search instead of going on.
-REFUSALS = ("Only a part of the jobs was searched", "Nothing found so far", "took too long")
+REFUSALS = (
+    "Only a part of the jobs was searched",
+    "Nothing found so far",
+    "Searched back to",
+    "took too long",
+)
 
 
 def main() -> None:

@@ -41,7 +41,7 @@ from dbq.operations import (
     run_again_if_passing,
 )
 from dbq.querysets import JobQuerySet
-from dbq.states import FINISHED
+from dbq.states import FINISHED, Lane
 from dbq.verbs import VERBS
 
 logger = logging.getLogger("dbq")
@@ -53,7 +53,7 @@ WINDOW = 10_000
 # Sets of up to this many jobs are remembered by id.
 FREEZE_MAX = 5_000
 COUNT_MAX = 10_000
-SUMMARY_MAX = 50_000
+SUMMARY_MAX = 20_000
 SAMPLE = 10
 SAMPLED = ("error_type", "error_message", "finished", "unique_key", "enqueued")
 PROPOSAL_MAX_AGE = timedelta(hours=1)
@@ -234,30 +234,40 @@ class Summary:
     amount: int
     oldest: datetime | None
     newest: datetime | None
-    # Only so many were looked at, the oldest; there are more.
+    # Only the oldest jobs of that age were looked at; there are more.
     is_at_least: bool
 
 
 def summarize(proposal: Proposal) -> Summary:
-    """How many by queue and state, and the oldest and newest, of SUMMARY_MAX jobs at most."""
+    """How many by queue and state, and the oldest and newest, among the SUMMARY_MAX oldest finished jobs.
+
+    Of a clean-up: it may choose queues and states, and be older than something. The choice is made of
+    those that were looked at, as a queue of few jobs would otherwise be searched for among millions.
+    """
     alias = router.db_for_write(Job)
     dialect = get_dialect(alias)
     # Nothing has ended since the proposal was made, a moment ago; not to ask lets an index answer.
-    jobs = conditions.apply(Job.objects.using(alias).filter(pk__lte=proposal.upper_bound), proposal.criteria)
+    jobs = Job.objects.using(alias).filter(lane=Lane.FINISHED, pk__lte=proposal.upper_bound)
+    jobs = conditions.apply(jobs, [one for one in proposal.criteria if one[0] == "created"])
     first = jobs.order_by("created").values("queue_name", "state", "created")[: SUMMARY_MAX + 1]
     rows, parameters = dialect.compile(first)
     statement = (
         "SELECT queue_name, state, COUNT(*), MIN(created), MAX(created)"  # noqa: S608
         f" FROM ({rows}) oldest GROUP BY queue_name, state ORDER BY 3 DESC, 1, 2"
     )
-    found = dialect.execute(statement, parameters)
-    amount = sum(row[2] for row in found)
+    looked_at = dialect.execute(statement, parameters)
+    chosen = {name: values for name, lookup, values in proposal.criteria if lookup == "in"}
+    found = [
+        row
+        for row in looked_at
+        if row[0] in chosen.get("queue_name", [row[0]]) and row[1] in chosen.get("state", [row[1]])
+    ]
     return Summary(
         groups=[tuple(row[:3]) for row in found],
-        amount=min(amount, SUMMARY_MAX),
+        amount=min(sum(row[2] for row in found), SUMMARY_MAX),
         oldest=min((dialect.read_moment(row[3]) for row in found), default=None),
         newest=max((dialect.read_moment(row[4]) for row in found), default=None),
-        is_at_least=amount > SUMMARY_MAX,
+        is_at_least=sum(row[2] for row in looked_at) > SUMMARY_MAX,
     )
 
 

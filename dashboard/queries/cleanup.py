@@ -13,6 +13,7 @@ from dbq.models import Operation
 from dbq.states import FINISHED
 
 SHOWN = 10
+QUEUES_SHOWN = 20
 
 
 @dataclass
@@ -34,7 +35,10 @@ class Preview:
 
     proposal: bulk.Proposal
     number: Number
+    # Of the queues with the most.
     rows: list[PreviewRow]
+    # Queues beside them.
+    others: int
     oldest: datetime | None
     newest: datetime | None
 
@@ -51,7 +55,8 @@ def preview_cleanup(hours: int, queue_names: list[str], states: list[str]) -> Pr
     return Preview(
         proposal.take_count(summary),
         Number(summary.amount, quality),
-        sorted(rows.values(), key=lambda row: (-row.total, row.queue_name)),
+        sorted(rows.values(), key=lambda row: (-row.total, row.queue_name))[:QUEUES_SHOWN],
+        max(0, len(rows) - QUEUES_SHOWN),
         summary.oldest,
         summary.newest,
     )

@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
-from django.db.models import Q
 from django.utils import timezone
 
 from dashboard.charts import SPARK_HEIGHT, Chart, stack
 from dashboard.limits import time_limit
-from dashboard.paging import Key, sort_rows
+from dashboard.paging import SEPARATOR, Key, Leg, find_page, read_moment, sort_rows
+from dashboard.queries.jobs import COSTLY_WINDOW, ORDERS
+from dashboard.snapshots import shared
 from dbq.masking import mask_text
 from dbq.models import Job
 from dbq.states import Lane, State
@@ -77,6 +77,8 @@ class Failures:
     # How many failed jobs they were made from, and whether there are older ones that were not looked at.
     looked_at: int
     is_cut: bool
+    # With a queue or a name: from when on they were searched for, if that is not the whole period.
+    searched_to: datetime | None
     # How many groups are not shown.
     left_out: int
     # From when to when the trends go.
@@ -84,11 +86,20 @@ class Failures:
     end: datetime
 
 
-def find_failures(period: str, sort: str, queue_name: str = "", name: str = "") -> Failures:
-    """The groups among the newest failures of a period; raises TookTooLong."""
+def find_failures(period: str, sort: str, queue_name: str = "", name: str = "", age: float = 0) -> Failures:
+    """The groups among the newest failures of a period; raises TookTooLong.
+
+    Groups that were made for somebody else will do if they are younger than `age` seconds.
+    """
+    failures: Failures = _find_failures.within(age, period, sort, queue_name, name).value
+    return failures
+
+
+@shared(0)
+def _find_failures(period: str, sort: str, queue_name: str, name: str) -> Failures:
     end = timezone.now()
     with time_limit():
-        rows = list(_list_failed(period, end, queue_name, name)[: ROWS_MAX + 1])
+        rows, searched_to = _find_failed(period, end, queue_name, name)
     is_cut = len(rows) > ROWS_MAX
     rows = rows[:ROWS_MAX]
     length = PERIODS[period]
@@ -96,19 +107,25 @@ def find_failures(period: str, sort: str, queue_name: str = "", name: str = "") 
     groups = list(_group(rows, start, end))
     shown = _sort(groups, sort)[:GROUPS_MAX]
     _add_examples(shown)
-    return Failures(shown, len(rows), is_cut, len(groups) - len(shown), start, end)
+    return Failures(shown, len(rows), is_cut, searched_to, len(groups) - len(shown), start, end)
 
 
-def _list_failed(period: str, now: datetime, queue_name: str, name: str) -> Any:
-    length = PERIODS[period]
-    condition = Q(lane=Lane.FINISHED, state=State.FAILED)
-    if length:
-        condition &= Q(finished__gte=now - length)
-    if queue_name:
-        condition &= Q(queue_name=queue_name)
-    if name:
-        condition &= Q(name=name)
-    return Job.objects.filter(condition).order_by("-finished").values_list(*READ)
+def _find_failed(
+    period: str, now: datetime, queue_name: str, name: str
+) -> tuple[list[tuple], datetime | None]:
+    """The newest failures, and how far back they were searched for if not to the end of the period."""
+    failed = Job.objects.filter(lane=Lane.FINISHED, state=State.FAILED)
+    if length := PERIODS[period]:
+        failed = failed.filter(finished__gte=now - length)
+    chosen = {field: value for field, value in (("queue_name", queue_name), ("name", name)) if value}
+    if not chosen:
+        return list(failed.order_by("-finished").values_list(*READ)[: ROWS_MAX + 1]), None
+    # No index knows the queue or the name of failures: they are searched for as the list of jobs does it.
+    jobs = failed.only(*READ)
+    page = find_page([Leg(jobs.filter(**chosen), jobs, COSTLY_WINDOW)], ORDERS["-finished"], ROWS_MAX + 1)
+    rows = [tuple(getattr(job, column) for column in READ) for job in page.rows]
+    edge = read_moment(page.next.partition(SEPARATOR)[0]) if page.is_partial else None
+    return rows, edge
 
 
 def _group(rows: Iterable[tuple], start: datetime, end: datetime) -> Iterable[Group]:

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from dashboard.access import allow, is_fragment
+from dashboard.preferences import find_patience
 from dashboard.queries.failures import PERIODS, ROWS_MAX, SORTS, find_failures
 from dashboard.queries.jobs import list_queue_names
 from dbq import operations
@@ -40,7 +41,7 @@ def failure_list(request: HttpRequest) -> HttpResponse:
     name = request.GET.get("name", "")[:TEXT_MAX].replace("\0", "")
     kept = {"period": period, "sort": sort, "queue": queue_name, "name": name}
     context = {
-        "failures": find_failures(period, sort, queue_name, name),
+        "failures": find_failures(period, sort, queue_name, name, age=find_patience(request)),
         "rows_max": ROWS_MAX,
         "periods": [_make_choice("period", *item, kept) for item in PERIOD_WORDS.items()],
         "sorts": [_make_choice("sort", *item, kept) for item in SORT_WORDS.items()],

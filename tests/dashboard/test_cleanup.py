@@ -173,3 +173,23 @@ def test_old_jobs_that_wait_are_not_counted(operator):
 @pytest.mark.parametrize("pk", ["0", "x", "-1", "9" * 40, "1%27"])
 def test_an_operation_that_does_not_exist_is_not_followed(operator, pk):
     assert operator.get(CLEANUP, {"operation": pk}).status_code in (200, 404)
+
+
+def test_a_preview_that_has_met_none_so_far_does_not_say_that_there_is_none(operator, monkeypatch):
+    monkeypatch.setattr("dbq.bulk.SUMMARY_MAX", 2)
+    make_finished(3, hours=48)
+    make_finished(1, hours=47, queue_name="mail")
+    page = read(operator.get(CLEANUP, {**CHOICE, "queue": "mail"}))
+    assert "There is nothing to delete" not in page
+    assert "Delete 0+ jobs" in page
+    assert "Only the oldest were counted" in page
+
+
+def test_a_preview_of_many_queues_shows_those_with_the_most(operator, monkeypatch):
+    monkeypatch.setattr("dashboard.queries.cleanup.QUEUES_SHOWN", 1)
+    make_finished(2, hours=48, queue_name="mail")
+    make_finished(1, hours=48)
+    page = read(operator.get(CLEANUP, CHOICE))
+    assert "Delete 3 jobs" in page
+    assert re.search(r"mail 2 \d", page)
+    assert "and of 1 more queue, with fewer jobs." in page

@@ -6,6 +6,7 @@ import pytest
 from django.db.models import F
 from django.urls import reverse
 
+from dashboard import paging, snapshots
 from dashboard.queries import failures as queries
 from dbq.models import Job
 from dbq.states import State
@@ -75,6 +76,34 @@ def test_only_the_newest_are_looked_at_and_the_page_says_so(operator, monkeypatc
     monkeypatch.setattr("dashboard.views.failures.ROWS_MAX", 3)
     fail(5, "a" * 16)
     assert "Made from the newest 3 failed jobs; there are older ones." in read(operator.get(LIST))
+
+
+def test_a_queue_that_few_failures_are_of_is_searched_for_a_while_and_the_page_says_how_far(
+    operator, monkeypatch
+):
+    monkeypatch.setattr(paging, "SEARCH_SECONDS", 0)
+    monkeypatch.setattr(queries, "COSTLY_WINDOW", 2)
+    fail(1, "a" * 16, "InMail", queue_name="mail")
+    Job.objects.update(finished=F("finished") - timedelta(hours=9))
+    fail(5, "b" * 16, "InDefault")
+    page = read(operator.get(f"{LIST}?queue=mail"))
+    assert "Nothing found so far" in page
+    assert "Searched back to 20" in page
+    assert "No failed job" not in page
+    monkeypatch.setattr(paging, "SEARCH_SECONDS", 10)
+    snapshots.forget()
+    page = read(operator.get(f"{LIST}?queue=mail"))
+    assert "InMail" in page
+    assert "Searched back" not in page
+
+
+def test_a_page_that_refreshes_itself_takes_groups_made_for_another(operator):
+    fail(1, "a" * 16, "First")
+    operator.get(LIST)
+    fail(1, "b" * 16, "Second")
+    assert "Second" not in read(operator.get(LIST, headers=ask_for("failures")))
+    snapshots.forget()
+    assert "Second" in read(operator.get(LIST, headers=ask_for("failures")))
 
 
 def test_it_costs_three_statements(operator):

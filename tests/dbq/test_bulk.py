@@ -523,6 +523,18 @@ def test_a_summary_of_very_many_says_that_there_are_more(monkeypatch):
     assert (summary.amount, summary.is_at_least) == (3, True)
 
 
+def test_a_summary_of_a_queue_looks_at_no_more_jobs_than_one_of_all(monkeypatch):
+    monkeypatch.setattr(bulk, "SUMMARY_MAX", 3)
+    make_finished(1, State.FAILED, queue_name="rare")
+    make_finished(4)
+    make_finished(1, State.COMPLETED, queue_name="rare")
+    let_time_pass(7200)
+    summary = bulk.summarize(bulk.propose_cleanup(1, ["rare"], count=False))
+    assert (summary.groups, summary.is_at_least) == ([("rare", "FAILED", 1)], True)
+    summary = bulk.summarize(bulk.propose_cleanup(1, ["rare"], ["COMPLETED"], count=False))
+    assert (summary.groups, summary.oldest, summary.is_at_least) == ([], None, True)
+
+
 # Commands
 
 
