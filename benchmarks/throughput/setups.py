@@ -59,7 +59,7 @@ class Setup:
     def install(self) -> None:
         """Make the contender's tables."""
         if self.contender.applications:
-            self._run(self._find("python"), "-m", "django", "migrate", "-v0")
+            self._run(self.find_program("python"), "-m", "django", "migrate", "-v0")
         else:
             self.act("install")
 
@@ -67,10 +67,11 @@ class Setup:
         """Have something done in the contender's own environment, and read what came of it."""
         module = "benchmarks.peers.speed.projects.act"
         variables = {"BENCH_LINES": str(folder)} if folder else {}
-        output = self._run(self._find("python"), "-m", module, *map(str, arguments), **variables)
+        output = self._run(self.find_program("python"), "-m", module, *map(str, arguments), **variables)
         return json.loads(output.splitlines()[-1]) if output.strip() else None
 
-    def _find(self, program: str) -> str:
+    def find_program(self, program: str) -> str:
+        """Where its environment has it."""
         return str(self.virtual.python.with_name(program))
 
     def _run(self, *command: str, **variables: str) -> str:
@@ -112,7 +113,7 @@ class Workers:
         for number in range(self.setup.pace.commands):
             with (self.setup.folder / f"worker-{number}.log").open("ab") as log:
                 process = subprocess.Popen(
-                    [self.setup._find(program), *arguments],
+                    [self.setup.find_program(program), *arguments],
                     cwd=ROOT,
                     env=self.setup.environment,
                     stdin=subprocess.DEVNULL,
