@@ -8,6 +8,14 @@ from typing import Any
 from dashboard.limits import SECONDS, TookTooLong, time_limit
 
 
+def take_section(take: Callable[[], Any]) -> Any:
+    """What `take` returns, or None: for what is shared, and limits its time itself when it is made anew."""
+    try:
+        return take()
+    except TookTooLong:
+        return None
+
+
 def make_section(make: Callable[[], Any], seconds: float = SECONDS) -> Any:
     """What `make` returns, or None if the database took too long: the template then says so."""
     try:

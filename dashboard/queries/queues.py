@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from django.utils import timezone
 from django.utils.translation import get_language
 
+from dashboard.limits import time_limit
 from dashboard.looks import SCHEDULED, STATES, Look
 from dashboard.numbers import Number
 from dashboard.queries import health
@@ -203,6 +204,11 @@ def report_queues(alias: str = "default", age: float = 0) -> QueuesReport:
 
 @shared(0)
 def _report_queues(alias: str, language: str) -> QueuesReport:
+    with time_limit(alias=alias):
+        return _make_report(alias)
+
+
+def _make_report(alias: str) -> QueuesReport:
     now = timezone.now()
     live = count_live(alias).value
     totals = get_finished_totals(alias)

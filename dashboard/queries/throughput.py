@@ -14,6 +14,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from dashboard.limits import time_limit
 from dashboard.snapshots import shared
 from dbq.models import Rollup, RollupDelta
 
@@ -125,7 +126,9 @@ def _read_buckets(key: str, queue_name: str, alias: str) -> list[Bucket]:
         Bucket(edges[place], edges[place + 1], texts[place], texts[place + 1])
         for place in range(choice.buckets)
     ]
-    for row in _sum_figures(first, queue_name, alias):
+    with time_limit(alias=alias):
+        rows = list(_sum_figures(first, queue_name, alias))
+    for row in rows:
         place = int((row["minute"] - first).total_seconds() // length)
         if 0 <= place < len(buckets):
             buckets[place].completed += row["sum_completed"]

@@ -16,7 +16,7 @@ from dashboard.preferences import find_patience
 from dashboard.queries import overview as queries
 from dashboard.queries.queues import QueueReport, QueuesReport, report_queues
 from dashboard.queries.throughput import DEFAULT, RANGES, Throughput, read_throughput
-from dashboard.sections import make_section
+from dashboard.sections import take_section
 
 # Of more queues the overview has those that need a look and the fullest: each row costs milliseconds.
 QUEUES_SHOWN = 10
@@ -42,7 +42,7 @@ def overview(request: HttpRequest) -> HttpResponse:
 
 
 def make_health(request: HttpRequest) -> dict[str, Any]:
-    report: QueuesReport | None = make_section(partial(report_queues, age=find_patience(request)))
+    report: QueuesReport | None = take_section(partial(report_queues, age=find_patience(request)))
     if report is None:
         return {"report": None}
     return {
@@ -61,7 +61,7 @@ def make_throughput(request: HttpRequest) -> dict[str, Any]:
     described = describe_range(request)
     key = described["range"].key
     queue_name = described["queue_name"]
-    throughput: Throughput | None = make_section(lambda: read_throughput(key, queue_name))
+    throughput: Throughput | None = take_section(lambda: read_throughput(key, queue_name))
     # The one that is shown is offered even if nothing has ended in it yet.
     described["queue_names"] = sorted({*queries.list_charted().value, *filter(None, [queue_name])})
     if throughput is None:

@@ -15,7 +15,7 @@ from dashboard.acts import act, find_way_back
 from dashboard.forms import PauseForm
 from dashboard.preferences import find_patience
 from dashboard.queries.queues import QueuesReport, report_queues
-from dashboard.sections import make_section
+from dashboard.sections import take_section
 from dashboard.sheets import show_sheet
 from dashboard.views.overview import make_rows
 from dbq.definitions import is_queue_name
@@ -35,7 +35,7 @@ def queue_list(request: HttpRequest) -> HttpResponse:
 def _make_context(request: HttpRequest) -> dict[str, Any]:
     """The page that is asked for, of all queues or of those whose names have a text."""
     asked = request.GET
-    report: QueuesReport | None = make_section(partial(report_queues, age=find_patience(request)))
+    report: QueuesReport | None = take_section(partial(report_queues, age=find_patience(request)))
     if report is None:
         return {"report": None}
     text, number = asked.get("name", "")[:NAME_MAX_LENGTH], asked.get("page", "1")
@@ -52,7 +52,7 @@ def queue_pause(request: HttpRequest, name: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         act(request, "pause_queue", name, reason=form.cleaned_data["reason"], until=form.until)
         return redirect(find_way_back(request, "dbq:queue-list"))
-    report = make_section(partial(report_queues, age=find_patience(request)))
+    report = take_section(partial(report_queues, age=find_patience(request)))
     queue = next((queue for queue in report.queues if queue.name == name), None) if report else None
     context = {
         "heading": _("Pause %(queue)s") % {"queue": name},
