@@ -51,13 +51,30 @@ def main() -> None:
 def measure(records: Records, options: argparse.Namespace) -> int:
     """Measure all that is asked for; give how many measurements failed."""
     servers.stop_on_signals()
-    contenders = [CONTENDERS[name] for name in CONTENDERS if name in (options.only or CONTENDERS)]
+    chosen = [CONTENDERS[name] for name in CONTENDERS if name in (options.only or CONTENDERS)]
     records.begin(describe_run(shlex.join(sys.argv[1:])))
-    for contender in contenders:
-        PeerEnvironment.of(contender).ensure()
-        records.describe(contender.name, describe_contender(contender))
+    contenders = [contender for contender in chosen if install(contender, records)]
     vendors = (options.database,) if options.database else VENDORS
-    return sum(measure_on(vendor, contenders, records, options) for vendor in vendors)
+    failures = len(chosen) - len(contenders)
+    for vendor in vendors:
+        try:
+            failures += measure_on(vendor, contenders, records, options)
+        except servers.ServerMissing as missing:
+            print(f"{vendor}: {missing}", file=sys.stderr, flush=True)
+            failures += 1
+    return failures
+
+
+def install(contender: Contender, records: Records) -> bool:
+    """Make the contender's environment; say whether it is there."""
+    try:
+        PeerEnvironment.of(contender).ensure()
+    except SystemExit as reason:
+        error = f"its environment could not be made: {reason}"
+        records.keep(Record(contender.name, contender.databases[0], "install", 0, {}, error, None, 0))
+        return False
+    records.describe(contender.name, describe_contender(contender))
+    return True
 
 
 def parse() -> argparse.Namespace:

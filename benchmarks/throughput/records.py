@@ -62,6 +62,12 @@ class Records:
 
     def describe(self, name: str, description: dict[str, Any]) -> None:
         self.content["contenders"][name] = description
+        # An earlier failure to install it is history.
+        self.content["records"] = [
+            each
+            for each in self.content["records"]
+            if (each["contender"], each["measure"]) != (name, "install")
+        ]
 
     def note_server(self, vendor: str, version: str) -> None:
         self.content["servers"][vendor] = {"version": version, "settings": SETTINGS[vendor]}
