@@ -14,7 +14,7 @@ from dbq.masking import mask, mask_text
 from dbq.models import Job
 
 CHUNK = 500
-ROWS_MAX = 100_000
+ROWS_MAX = 1_000_000
 # A spreadsheet takes a text that begins like this for a formula.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%", "＝", "＋", "－", "＠")
 COLUMNS = (
