@@ -8,10 +8,10 @@ from typing import Any
 from dashboard.limits import SECONDS, TookTooLong, time_limit
 
 
-def take_section(take: Callable[[], Any]) -> Any:
-    """What `take` returns, or None: for what is shared, and limits its time itself when it is made anew."""
+def take_section(ask: Callable[[], Any]) -> Any:
+    """What `ask` returns, or None: for what is shared, and limits its time itself when it is made anew."""
     try:
-        return take()
+        return ask()
     except TookTooLong:
         return None
 

@@ -31,6 +31,13 @@ def log_ends(results: list[Result]) -> None:
             logger.info("Job %s %s completed.", result.job.name, result.job.id, extra=extra)
 
 
+def is_silent() -> bool:
+    """Whether nobody would hear of the end of a job that completed."""
+    return not (
+        signals.job_completed.receivers or signals.job_cancelled.receivers
+    ) and not logger.isEnabledFor(logging.DEBUG)
+
+
 def announce(result: Result) -> None:
     """Tell whoever listens how one run ended."""
     job, outcome = result.job, result.outcome

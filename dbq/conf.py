@@ -39,7 +39,7 @@ class Configuration:
     # Longest wait between two looks at an idle queue; None takes what suits the database.
     POLL_SECONDS: float | None = None
     # Jobs a worker claims ahead while they are short.
-    PREFETCH: int = 200
+    PREFETCH: int = 1000
     # PostgreSQL: wake workers by NOTIFY. Polling goes on all the same.
     NOTIFY: bool = True
     # Keys (parts of them, any case) whose values are masked beside Django's own pattern.

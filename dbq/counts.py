@@ -20,6 +20,7 @@ from django.db.models.functions import ExtractMinute
 from dbq import histograms
 from dbq.dialects import Dialect, get_dialect
 from dbq.dialects.base import DatabaseNow
+from dbq.identifiers import EPOCH
 from dbq.models.count import QueueCount, QueueCountDelta
 from dbq.models.rollup import Figures, Rollup, RollupDelta
 from dbq.states import Outcome, State
@@ -33,6 +34,7 @@ RECOUNT_TRIES = 20
 FIGURES = ("created", "completed", "failed", "cancelled", "retried", "wait_seconds", "run_seconds")
 ROLLUP_KEY = ("minute", "queue_name", "name")
 ROLLUP_COLUMNS = ("id", *ROLLUP_KEY, *FIGURES, "waits", "runs")
+COLUMNS = {State.COMPLETED: "completed", State.FAILED: "failed", State.CANCELLED: "cancelled"}
 # Charts of a day show minutes; those of weeks need no more than hours.
 MINUTES_KEPT = timedelta(hours=25)
 
@@ -43,31 +45,44 @@ class Tally:
     def __init__(self) -> None:
         self._states: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._figures: dict[tuple[int, str, str], dict[str, Any]] = {}
+        # Of the last minute looked up: most of what a batch does falls into one.
+        self._minute = 0
+        self._minute_begins = self._minute_ends = EPOCH
 
-    def claimed(self, job: Job, now: datetime) -> None:
-        figures = self._get_figures(now, job)
-        wait = max(0.0, (now - job.enqueued).total_seconds())
-        figures["wait_seconds"] += wait
-        _count(figures["waits"], wait)
-        self.touched(job)
+    def claimed(self, jobs: list[Job], now: datetime) -> None:
+        """Count how long jobs waited."""
+        for job in jobs:
+            figures = self._get_figures(now, job)
+            wait = max(0.0, (now - job.enqueued).total_seconds())
+            figures["wait_seconds"] += wait
+            _count(figures["waits"], wait)
+            self.touched(job)
 
     def touched(self, job: Job) -> None:
         """Count a job's making, in the minute it was made: once, when its fence first rises."""
         if job.fence == 1:
             self._get_figures(job.created, job)["created"] += 1
 
-    def ran(self, result: Result) -> None:
-        """Count a run of a task, and its job's end if that was it."""
-        assert result.finished is not None  # noqa: S101
-        figures = self._get_figures(result.finished, result.job)
-        figures["run_seconds"] += result.seconds
-        _count(figures["runs"], result.seconds)
-        if result.outcome == Outcome.RETRIED:
-            figures["retried"] += 1
+    def ended(self, results: list[Result]) -> None:
+        """Count runs of tasks, and the jobs whose end they were."""
+        for result in results:
+            if result.outcome == Outcome.RUNNING:
+                continue
+            assert result.finished is not None  # noqa: S101
+            if not result.unstarted:
+                figures = self._get_figures(result.finished, result.job)
+                figures["run_seconds"] += result.seconds
+                _count(figures["runs"], result.seconds)
+                if result.outcome == Outcome.RETRIED:
+                    figures["retried"] += 1
+            state = result.end
+            if state is not None:
+                self.finished(result.job, state, result.finished)
 
     def finished(self, job: Job, state: State, now: datetime) -> None:
+        """Count the end of a job."""
         self._states[job.queue_name, state] += 1
-        self._get_figures(now, job)[state.lower()] += 1
+        self._get_figures(now, job)[COLUMNS[state]] += 1
 
     def left(self, queue_name: str, state: State, amount: int = 1) -> None:
         """Count jobs that were finished and are so no more: set going again, or deleted."""
@@ -83,7 +98,11 @@ class Tally:
         dialect.insert_rows(RollupDelta, [_make_row(*item) for item in self._figures.items()])
 
     def _get_figures(self, moment: datetime, job: Job) -> dict[str, Any]:
-        key = (int(moment.timestamp()) // 60, job.queue_name, job.name)
+        if not self._minute_begins <= moment < self._minute_ends:
+            self._minute = int(moment.timestamp()) // 60
+            self._minute_begins = datetime.fromtimestamp(self._minute * 60, UTC)
+            self._minute_ends = self._minute_begins + timedelta(minutes=1)
+        key = (self._minute, job.queue_name, job.name)
         figures = self._figures.get(key)
         if figures is None:
             figures = self._figures[key] = {**dict.fromkeys(FIGURES, 0), "waits": {}, "runs": {}}

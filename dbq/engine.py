@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import inspect
-import json
 import logging
 import os
 import random
@@ -40,6 +39,7 @@ from dbq.patience import get_patience
 from dbq.results import Result
 from dbq.run import TaskRun
 from dbq.states import Lane, Outcome
+from dbq.turns import Turns
 
 logger = logging.getLogger("dbq")
 
@@ -49,7 +49,7 @@ PREFETCH_SECONDS = 0.1
 UNSTARTED_MAX_SECONDS = 2.0
 # A job whose next task these settings do not have waits this long for a worker that knows it.
 UNKNOWN_TASK_DELAY_SECONDS = 30.0
-RESULTS_PER_FLUSH = 100
+RESULTS_PER_FLUSH = 500
 FOLD_SECONDS = 5.0
 ROLLUP_DAYS = 35
 ROLLUP_SECONDS = 600
@@ -114,6 +114,7 @@ class Engine:
         # A job that crashed its worker before: it runs alone, so that the next crash is surely its own.
         self.suspect: TaskRun | None = None
         self.work_arrived = threading.Condition()
+        self.turns = Turns()
         # Called by threads when the engine should look at its results.
         self.wake: Callable[[], None] = lambda: None
         # The thread that turns the engine.
@@ -220,6 +221,10 @@ class Engine:
         room = self.find_room()
         if not results and (not room or not self._has_work()):
             return False
+        with self.turns.hold():
+            return self._carry_out(results, room)
+
+    def _carry_out(self, results: list[Result], room: int) -> bool:
         try:
             accepted, claimed = self._write(results, room)
         except (DataError, IntegrityError) as error:
@@ -273,13 +278,14 @@ class Engine:
 
     def _drain(self) -> list[Result]:
         results: list[Result] = []
-        seen: set[Any] = set()
+        seen: set[int] = set()
         while self.results and len(results) < RESULTS_PER_FLUSH * 2:
             # Two writes of one job must not meet in one statement.
-            if self.results[0].job.id in seen:
+            job_id = self.results[0].job.id.int
+            if job_id in seen:
                 break
             results.append(self.results.popleft())
-            seen.add(results[-1].job.id)
+            seen.add(job_id)
         return results
 
     def _write(self, results: list[Result], room: int) -> tuple[list[Result], list[Job]]:
@@ -293,6 +299,9 @@ class Engine:
             accepted = transitions.record(dialect, results, tally)
             claimed = self._claim(room, tally) if room else []
             tally.write(dialect)
+            # The commit is the server's work.
+            self.turns.give()
+        self.turns.keep()
         return accepted, claimed
 
     def _decide(self, result: Result) -> None:
@@ -396,9 +405,10 @@ class Engine:
     def _settle(self, results: list[Result], accepted: list[Result]) -> None:
         accepted_ids = {id(result) for result in accepted}
         announcements.log_ends(accepted)
+        is_silent = announcements.is_silent()
         for result in results:
             is_accepted = id(result) in accepted_ids
-            waiter = self._checkpoints.pop(id(result), None)
+            waiter = self._checkpoints.pop(id(result), None) if self._checkpoints else None
             if waiter is not None:
                 waiter[1].append(is_accepted)
                 waiter[0].set()
@@ -406,13 +416,14 @@ class Engine:
                 self.fenced += 1
                 _log_lost(result)
             else:
-                self._settle_run(result)
+                self._settle_run(result, is_silent)
 
-    def _settle_run(self, result: Result) -> None:
+    def _settle_run(self, result: Result, is_silent: bool) -> None:
         if not result.unstarted:
             self._learn(result.seconds)
             self.jobs_done += 1
-        announcements.announce(result)
+        if not (is_silent and result.outcome == Outcome.COMPLETED):
+            announcements.announce(result)
         if result.outcome == Outcome.COMPLETED and result.next_task and not (result.yields or result.cancels):
             self._go_on(result)
 
@@ -423,11 +434,12 @@ class Engine:
         job.next_task = result.next_task
         job.attempt = 1
         job.crash_count = 0
-        if result.workspace is not None:
-            # As the next worker would read it: tuples are lists by now.
-            job.workspace = json.loads(result.workspace)
-        if result.initial_workspace is not None:
-            job.initial_workspace = json.loads(result.initial_workspace)
+        # As the next worker would read it: tuples are lists by now.
+        for name in ("workspace", "initial_workspace"):
+            text = getattr(result, name)
+            if text is not None:
+                job.set_text(name, text)
+                job.forget(name)
         job.is_first_claim = False  # type: ignore[attr-defined]
         self._offer([self._make_run(job)], first=True)
 
@@ -512,6 +524,7 @@ class Engine:
 
     def next_run(self, place: int, wait_seconds: float = 1.0) -> TaskRun | None:
         """The next run for a thread, or None after a wait; the thread must put a result for it."""
+        self.turns.wait()
         run = self._pop(place)
         if run is None and wait_seconds:
             with self.work_arrived:
@@ -560,7 +573,7 @@ class Engine:
             _log_lost(run)
         waiting, left = len(self.results), len(self.ready)
         # At the first result the engine starts its clock; it hurries when the threads run dry.
-        if waiting == 1 or left == 0 or left == self._prefetch // 2 or waiting >= RESULTS_PER_FLUSH:
+        if waiting == 1 or left == 0 or left == self._prefetch // 2 or waiting == RESULTS_PER_FLUSH:
             self.wake()
 
     def may_gather(self) -> bool:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
 import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterable, Set
 from contextlib import suppress
+from datetime import timedelta
+from functools import lru_cache
 
 from asgiref.sync import async_to_sync
 from django.db import Error, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
-from dbq import definitions, failures, retries, workspaces
+from dbq import definitions, failures, retries
 from dbq.clocks import DatabaseClock
 from dbq.conf import get_configuration
 from dbq.dialects import find_dialect_class
@@ -36,16 +38,16 @@ def execute(run: TaskRun, clock: DatabaseClock, outer: Set[str] = frozenset()) -
     Args:
         outer: the databases on which the caller is within a transaction of its own, as a test may be.
     """
-    run.begin(clock.now())
+    started = clock.now()
+    run.begin(started)
     try:
         result = _execute(run, outer)
     finally:
         run.end()
-        _tidy_up(outer)
-    # A slow answer about the time may have set the clock back meanwhile.
-    now = clock.now()
-    result.finished = max(now, run.started_at or now)
+        _tidy_up(run, outer)
     result.seconds = time.monotonic() - run.started
+    # A slow answer about the time may have set the clock back meanwhile.
+    result.finished = started + timedelta(seconds=result.seconds)
     result.progress = run.take_progress()
     return result
 
@@ -53,11 +55,13 @@ def execute(run: TaskRun, clock: DatabaseClock, outer: Set[str] = frozenset()) -
 def _execute(run: TaskRun, outer: Set[str]) -> Result:
     try:
         workspace = _run_task(run)
-        for alias in find_open_transactions() - outer:
+        opened = run.connections = connections.all(initialized_only=True)
+        for alias in _find_open(opened) - outer:
             raise TransactionLeftOpen(
                 f'The task left a transaction open on the database "{alias}"; it was rolled back.'
             )
     except BaseException as error:  # sys.exit, KeyboardInterrupt and their like end a task, no worker
+        run.connections = None
         return _make_failure(run, error)
     result = run.make_result(Outcome.COMPLETED)
     result.next_task = run.definition.task_after(run.task)
@@ -65,8 +69,8 @@ def _execute(run: TaskRun, outer: Set[str]) -> Result:
     return result
 
 
-def _run_task(run: TaskRun) -> str:
-    """Run the pre-task hook and the task; return the workspace as text."""
+def _run_task(run: TaskRun) -> str | None:
+    """Run the pre-task hook and the task; return the workspace as text, or None if it was not looked at."""
     job, definition = run.job, run.definition
     try:
         if run.number > 1:
@@ -78,13 +82,13 @@ def _run_task(run: TaskRun) -> str:
     finally:
         # Before anything else runs in this thread: the time-out is for the task alone.
         run.end()
-    return workspaces.serialize(job.workspace)
+    return run.serialize_workspace()
 
 
 def _call(function: Callable, *arguments: object, timeout: float | None = None) -> None:
     pid = os.getpid()
     try:
-        if inspect.iscoroutinefunction(function):
+        if is_coroutine(function):
             async_to_sync(_run_coroutine)(function, arguments, timeout)
         else:
             function(*arguments)
@@ -102,6 +106,10 @@ def _end_copy(error: BaseException | None) -> None:
     os._exit(1)
 
 
+# For every run; a function does not change its kind.
+is_coroutine = lru_cache(maxsize=1000)(inspect.iscoroutinefunction)
+
+
 async def _run_coroutine(function: Callable, arguments: tuple, timeout: float | None) -> None:
     try:
         async with asyncio.timeout(timeout):
@@ -112,14 +120,15 @@ async def _run_coroutine(function: Callable, arguments: tuple, timeout: float | 
         raise TaskTimeout(f"The task ran longer than {timeout:g} s.") from error
 
 
-def _run_post_task_hook(run: TaskRun, workspace: str) -> str:
+def _run_post_task_hook(run: TaskRun, workspace: str | None) -> str | None:
     """Run the hook; return the workspace with its edits, or without them if it raised."""
     path = run.definition.post_task_hook
     if not path:
         return workspace
+    run.connections = None
     try:
         _call(definitions.load(path), run.job)
-        return workspaces.serialize(run.job.workspace)
+        return run.serialize_workspace()
     except BaseException:
         logger.exception(
             "The post-task hook of job %s raised; nothing changes.",
@@ -127,7 +136,7 @@ def _run_post_task_hook(run: TaskRun, workspace: str) -> str:
             extra=about(run.job, run.task, run.number),
         )
         # The next task may run with the same job in hand.
-        run.job.workspace = json.loads(workspace)
+        run.restore_workspace(workspace)
         return workspace
 
 
@@ -183,16 +192,22 @@ def _run_failure_hook(run: TaskRun, error: BaseException) -> None:
 
 def find_open_transactions() -> set[str]:
     """The databases on which this thread is within a transaction."""
+    return _find_open(connections.all(initialized_only=True))
+
+
+def _find_open(candidates: Iterable[BaseDatabaseWrapper]) -> set[str]:
     return {
         connection.alias
-        for connection in connections.all(initialized_only=True)
+        for connection in candidates
         if find_dialect_class(connection.vendor)(connection).has_open_transaction()
     }
 
 
-def _tidy_up(outer: Set[str]) -> None:
+def _tidy_up(run: TaskRun, outer: Set[str]) -> None:
     """Drop what a task may leave behind in its thread: open transactions, dead connections, a directory."""
-    for connection in connections.all(initialized_only=True):
+    known = run.connections
+    # Found out once where that is enough: it takes as long as all else that is done for a run.
+    for connection in connections.all(initialized_only=True) if known is None else known:
         connection.queries_log.clear()
         if connection.alias in outer:
             continue

@@ -11,6 +11,7 @@ from jsonpointer import JsonPointerException
 
 from dbq import workspaces
 from dbq.dialects import Dialect
+from dbq.dialects.batch import Log
 from dbq.exceptions import InvalidJob
 from dbq.models.attempt import Attempt
 from dbq.states import Outcome
@@ -20,19 +21,37 @@ if TYPE_CHECKING:
     from dbq.results import Result
 
 
-def write_attempts(dialect: Dialect, results: Iterable[Result]) -> None:
-    """Record how runs ended, or that they reached a checkpoint."""
-    results = list(results)
-    dialect.insert_rows(Attempt, [_make_row(r) for r in results if not r.has_attempt])
-    for result in results:
-        if result.has_attempt:
-            _update_attempt(dialect, result)
+# A finished run is written down by the statement that moves its job.
+RUN = Log(
+    Attempt,
+    {
+        "job_id": "id",
+        **{
+            name: name
+            for name in (
+                "task",
+                "number",
+                "fence",
+                "worker_name",
+                "started",
+                "finished",
+                "outcome",
+                "error_type",
+                "error_message",
+                "traceback",
+                "fingerprint",
+                "changes",
+                "discarded_changes",
+            )
+        },
+    },
+)
 
 
-def _make_row(result: Result) -> dict[str, Any]:
+def make_row(result: Result) -> dict[str, Any]:
+    """What the attempt of a run says, by the names that RUN reads; its job's id is the job's."""
     failure = result.failure
     return {
-        "job_id": result.job.id,
         "task": result.task,
         "number": result.number,
         "fence": result.fence,
@@ -49,10 +68,10 @@ def _make_row(result: Result) -> dict[str, Any]:
     }
 
 
-def _update_attempt(dialect: Dialect, result: Result) -> None:
+def update_attempt(dialect: Dialect, result: Result) -> None:
     """Go on with the attempt that a checkpoint of the same run has begun."""
-    row = _make_row(result)
-    for name in ("job_id", "task", "number", "fence", "changes", "started"):
+    row = make_row(result)
+    for name in ("task", "number", "fence", "changes", "started"):
         del row[name]
     row["discarded_changes"] = _load(result.discarded_changes)
     attempts = Attempt.objects.using(dialect.alias).filter(

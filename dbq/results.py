@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from dbq.failures import Failure
-from dbq.states import Outcome
+from dbq.states import Outcome, State
 
 if TYPE_CHECKING:
     from dbq.models import Job
@@ -51,3 +51,15 @@ class Result:
         if self.outcome == Outcome.COMPLETED:
             return self.next_task is not None
         return self.outcome in (Outcome.RUNNING, Outcome.RETRIED, Outcome.RELEASED)
+
+    @property
+    def end(self) -> State | None:
+        """The final state that this puts its job in, if it does."""
+        if self.cancels:
+            return State.CANCELLED
+        if self.outcome == Outcome.COMPLETED:
+            return State.COMPLETED if self.next_task is None else None
+        return _ENDS.get(self.outcome)
+
+
+_ENDS = {Outcome.FAILED: State.FAILED, Outcome.CANCELLED: State.CANCELLED}

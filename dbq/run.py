@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ from dbq.results import Result
 from dbq.states import Outcome
 
 if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
     from dbq.definitions import JobDefinition
     from dbq.models import Job
 
@@ -33,16 +35,27 @@ class TaskRun:
         self.started: float = 0
         self.started_at: datetime | None = None
         self.thread_id: int | None = None
-        # The workspace as the database has it.
-        self.accepted = workspaces.write(job.workspace)
-        self.had_initial = job.initial_workspace is not None
+        # The workspace as the database has it, in its own words until they are to be compared.
+        self._stored: str | None = job.get_text("workspace")
+        self._accepted: str | None = None
+        self.had_initial = job.get_text("initial_workspace") is not None
         self.has_checkpoint = False
         self.is_lost = False
         self.has_timed_out = False
         self.guard = threading.Lock()
+        # Those of its thread when the task had ended; None once other code may have opened more.
+        self.connections: Sequence[BaseDatabaseWrapper] | None = None
         self._save = save
         self._progress: str | None = None
         self._progress_is_news = False
+
+    @property
+    def accepted(self) -> str:
+        """The workspace as the database has it, as `serialize` would write it."""
+        if self._accepted is None:
+            assert self._stored is not None  # noqa: S101
+            self._accepted = workspaces.write(json.loads(self._stored))
+        return self._accepted
 
     def begin(self, now: datetime) -> None:
         self.started = time.monotonic()
@@ -52,9 +65,10 @@ class TaskRun:
 
     def end(self) -> None:
         """No more exceptions into this thread: the task is over."""
-        with self.guard:
-            self.thread_id = None
-        self.job._run = None
+        if self.thread_id is not None:
+            with self.guard:
+                self.thread_id = None
+            self.job._run = None
 
     def is_overdue(self, now: float) -> bool:
         timeout = self.definition.timeout
@@ -67,7 +81,7 @@ class TaskRun:
         if self.is_lost:
             raise LeaseLost(f"Job {self.job.id} belongs to somebody else by now.")
         result = self.make_result(Outcome.RUNNING)
-        self.add_changes(result, workspaces.serialize(self.job.workspace))
+        self.add_changes(result, self.serialize_workspace())
         if not self._save(result):
             self.is_lost = True
             raise LeaseLost(f"Job {self.job.id} belongs to somebody else by now.")
@@ -85,6 +99,18 @@ class TaskRun:
         self._progress_is_news = True
 
     # What the engine takes from it
+
+    def serialize_workspace(self) -> str | None:
+        """The workspace as it is now, as text; None if it is as the database has it.
+
+        Raises InvalidWorkspace.
+        """
+        if not self.job.has_read("workspace"):
+            return None
+        workspace = self.job.workspace
+        if self._stored is not None and workspaces.is_written(workspace, self._stored):
+            return None
+        return workspaces.serialize(workspace)
 
     def take_progress(self) -> str | None:
         """The progress, if it has changed since it was last taken."""
@@ -104,21 +130,28 @@ class TaskRun:
             has_attempt=self.has_checkpoint,
         )
 
-    def add_changes(self, result: Result, workspace: str) -> None:
+    def add_changes(self, result: Result, workspace: str | None) -> None:
         """Put a changed workspace into a result, and how it changed."""
-        if workspace == self.accepted:
+        if workspace is None or workspace == self.accepted:
             return
         result.workspace = workspace
         result.changes = json.dumps(workspaces.make_patch(self.accepted, workspace))
         result.initial_workspace = self.get_initial()
 
+    def restore_workspace(self, workspace: str | None) -> None:
+        """Have the job's workspace be as this text says, or as the database has it."""
+        if workspace is None:
+            self.job.forget("workspace")
+        else:
+            self.job.workspace = json.loads(workspace)
+
     def add_discarded_changes(self, result: Result) -> None:
         """Put what a failed run had changed into its result, for people to look at."""
         try:
-            workspace = workspaces.serialize(self.job.workspace)
+            workspace = self.serialize_workspace()
         except Exception:
             return  # it may be the very reason of the failure
-        if workspace != self.accepted:
+        if workspace is not None and workspace != self.accepted:
             result.discarded_changes = json.dumps(workspaces.make_patch(self.accepted, workspace))
 
     def get_initial(self) -> str:
@@ -133,4 +166,5 @@ class TaskRun:
             if not self.had_initial:
                 self.job.initial_workspace = json.loads(self.accepted)
                 self.had_initial = True
-            self.accepted = result.workspace
+            self._accepted, self._stored = result.workspace, None
+            self.job.set_text("workspace", result.workspace)

@@ -107,7 +107,8 @@ class Runner:
         dialect = get_dialect(self.engine.alias)
         dialect.bound_waits(self._watch.seconds)
         try:
-            with dialect.connection.execute_wrapper(self._watch.note_statement):
+            wrap = dialect.connection.execute_wrapper
+            with wrap(self._watch.note_statement), wrap(self.engine.turns.note_statement):
                 self._run_jobs()
                 self._shut_down()
         except BaseException as error:

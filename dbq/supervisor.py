@@ -7,6 +7,7 @@ forks.
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import select
@@ -126,6 +127,10 @@ class Supervisor:
         child.reason = ""
         sys.stdout.flush()
         sys.stderr.flush()
+        # What is loaded stays. The child's collector would walk through all of it again and again, and
+        # with each object that it marks a page would no longer be the parent's and the child's in common.
+        gc.collect()
+        gc.freeze()
         parent = os.getpid()
         # What comes before the child has handlers of its own must not get lost in the inherited ones.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)

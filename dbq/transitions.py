@@ -99,9 +99,8 @@ def claim(
     moment = dialect.connection.ops.adapt_datetimefield_value(now)
     values = {"worker_id": worker_id, "queue_name": queue_name, "now": moment}
     claimed = dialect.run_take(take, values)
-    for job in claimed:
-        tally.claimed(job, now)
-    return sorted(claimed, key=lambda job: (-job.priority, job.id))
+    tally.claimed(claimed, now)
+    return sorted(claimed, key=lambda job: (-job.priority, job.id.int))
 
 
 @lru_cache(maxsize=1000)
@@ -154,18 +153,30 @@ def record(dialect: Dialect, results: list[Result], tally: Tally) -> list[Result
 
     A result whose fence has been overtaken belongs to a lost lease: it changes nothing, and is left out.
     """
-    accepted_ids: set[UUID] = set()
-    for keep_fence in (True, False):
-        by_columns: defaultdict[tuple[str, ...], list[dict]] = defaultdict(list)
-        for result in results:
-            if _keeps_job(result) is keep_fence:
-                row = _make_row(result)
-                by_columns[tuple(row)].append(row)
-        for rows in by_columns.values():
-            accepted_ids |= dialect.update_fenced(Job, rows, keep_fence=keep_fence)
-    accepted = [result for result in results if result.job.id in accepted_ids]
-    _write_books(dialect, accepted, tally)
+    accepted: list[Result] = []
+    for (keeps_job, has_log, names), rows in _group(results).items():
+        log = history.RUN if has_log else None
+        moved = dialect.update_fenced(Job, rows, keep_fence=keeps_job, names=names, log=log)
+        accepted += [row["result"] for row in moved]
+    for result in accepted:
+        if result.has_attempt and not result.unstarted:
+            history.update_attempt(dialect, result)
+    tally.ended(accepted)
     return accepted
+
+
+def _group(results: list[Result]) -> dict[tuple, list[dict]]:
+    """The rows of results that one statement can write, of jobs that go on here first, with their results."""
+    groups: defaultdict[tuple, list[dict]] = defaultdict(list)
+    for result in results:
+        row = _make_row(result)
+        has_log = not (result.unstarted or result.has_attempt)
+        key = (_keeps_job(result), has_log, tuple(row))
+        row["result"] = result
+        if has_log:
+            row |= history.make_row(result)
+        groups[key].append(row)
+    return dict(sorted(groups.items(), key=lambda group: not group[0][0]))
 
 
 def is_recorded(dialect: Dialect, result: Result) -> bool:
@@ -183,33 +194,11 @@ def is_recorded(dialect: Dialect, result: Result) -> bool:
     return attempts.filter(outcome=result.outcome).exists()
 
 
-def _write_books(dialect: Dialect, accepted: list[Result], tally: Tally) -> None:
-    history.write_attempts(dialect, [result for result in accepted if not result.unstarted])
-    for result in accepted:
-        if not result.unstarted and result.outcome != Outcome.RUNNING:
-            tally.ran(result)
-        state = _find_end(result)
-        if state is not None:
-            assert result.finished is not None  # noqa: S101
-            tally.finished(result.job, state, result.finished)
-
-
 def _keeps_job(result: Result) -> bool:
     """Whether the worker goes on with the job: after a checkpoint, or between two tasks."""
     if result.outcome == Outcome.COMPLETED:
         return result.next_task is not None and not result.yields and not result.cancels
     return result.outcome == Outcome.RUNNING
-
-
-def _find_end(result: Result) -> State | None:
-    """The final state that a result puts its job in, if it does."""
-    if result.cancels:
-        return State.CANCELLED
-    if result.outcome == Outcome.COMPLETED and result.next_task is None:
-        return State.COMPLETED
-    if result.outcome == Outcome.FAILED:
-        return State.FAILED
-    return State.CANCELLED if result.outcome == Outcome.CANCELLED else None
 
 
 def _make_row(result: Result) -> dict[str, Any]:
@@ -220,7 +209,7 @@ def _make_row(result: Result) -> dict[str, Any]:
         row["initial_workspace"] = result.initial_workspace
     if result.progress is not None:
         row["progress"] = result.progress
-    end = _find_end(result)
+    end = result.end
     if end is not None:
         row |= _make_end(end, result)
         if result.next_task is not None:

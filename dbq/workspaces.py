@@ -22,12 +22,21 @@ SMALL_PATCH_CHARACTERS = 2_000
 
 Patch = list[dict[str, Any]]
 
-ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+# With the blanks that PostgreSQL and Django write: what is unchanged is known by its text.
+ENCODER = json.JSONEncoder(allow_nan=False)
 
 
 def write(workspace: dict) -> str:
     """Write a workspace that the database has accepted before as JSON text."""
     return ENCODER.encode(workspace)
+
+
+def is_written(workspace: Any, text: str) -> bool:
+    """Whether this is how the workspace is written: then nothing has changed, and no rule can be broken."""
+    try:
+        return isinstance(workspace, dict) and ENCODER.encode(workspace) == text
+    except (TypeError, ValueError, RecursionError):
+        return False
 
 
 def serialize(workspace: Any) -> str:

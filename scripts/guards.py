@@ -30,7 +30,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "dbq/querysets.py": ("delete", "old"),
     "dbq/models/job.py": ("_only_me",),
     "dbq/engine.py": ("_release_unknown", "beat", "forget"),
-    "dbq/history.py": ("_update_attempt", "write_lost_attempts", "end_open_attempts", "_get_round"),
+    "dbq/history.py": ("update_attempt", "write_lost_attempts", "end_open_attempts", "_get_round"),
 }
 # They say which rows are meant, not whether they may be moved.
 ADDRESSES = {"pk", "pk__in", "pk__gt", "id", "job_id", "job_id__in"}
@@ -47,8 +47,8 @@ IMPLIED = {
     "transitions.requeue: lane=Lane.FINISHED": "It gathers names; what moves their jobs asks again.",
     "transitions._set_going: lane=Lane.FINISHED": "The state says it too; the lane is for the index.",
     "transitions.edit_workspace: state=job.state": "Every change of the state raises the version.",
-    "history._update_attempt: task=result.task": "Under one fence, one attempt at a time is open.",
-    "history._update_attempt: number=result.number": "Under one fence, one attempt at a time is open.",
+    "history.update_attempt: task=result.task": "Under one fence, one attempt at a time is open.",
+    "history.update_attempt: number=result.number": "Under one fence, one attempt at a time is open.",
 }
 
 

@@ -39,6 +39,8 @@ class Preview:
     rows: list[PreviewRow]
     # Queues beside them.
     others: int
+    # Finished jobs of these queues and states, of whatever age.
+    most: int
     oldest: datetime | None
     newest: datetime | None
 
@@ -57,8 +59,17 @@ def preview_cleanup(hours: int, queue_names: list[str], states: list[str]) -> Pr
         Number(summary.amount, quality),
         sorted(rows.values(), key=lambda row: (-row.total, row.queue_name))[:QUEUES_SHOWN],
         max(0, len(rows) - QUEUES_SHOWN),
+        _add_up_finished(queue_names, states),
         summary.oldest,
         summary.newest,
+    )
+
+
+def _add_up_finished(queue_names: list[str], states: list[str]) -> int:
+    return sum(
+        amount
+        for (queue_name, state), amount in get_finished_totals().items()
+        if queue_name in (queue_names or [queue_name]) and state in (states or FINISHED)
     )
 
 

@@ -151,7 +151,7 @@ class QueuesReport:
     @property
     def troubled(self) -> list[QueueReport]:
         found = [queue for queue in self.queues if queue.light in ("warning", "alarm")]
-        return sorted(found, key=lambda queue: -health.LEVELS.index(queue.light))
+        return sorted(found, key=lambda queue: (-health.LEVELS.index(queue.light), -queue.due.value))
 
     @property
     def light(self) -> str:

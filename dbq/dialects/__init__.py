@@ -1,13 +1,26 @@
 """Everything the supported databases do differently, behind one interface."""
 
-from django.db import connections
+from typing import Any
 
-from dbq.dialects.base import Dialect, Rows
+from django.db import connections
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+
+from dbq.dialects.base import Dialect
+from dbq.dialects.batch import Rows
 from dbq.dialects.fields import ExactCharField
-from dbq.dialects.indexes import FailureIndex, LaneIndex
+from dbq.dialects.indexes import FailureIndex, KeyConstraint, LaneIndex
 from dbq.exceptions import ConfigurationError
 
-__all__ = ["Dialect", "ExactCharField", "FailureIndex", "LaneIndex", "Rows", "get_dialect"]
+__all__ = [
+    "Dialect",
+    "ExactCharField",
+    "FailureIndex",
+    "KeyConstraint",
+    "LaneIndex",
+    "Rows",
+    "get_dialect",
+    "set_storage",
+]
 
 
 def get_dialect(alias: str) -> Dialect:
@@ -33,3 +46,9 @@ def find_dialect_class(vendor: str) -> type[Dialect]:
     raise ConfigurationError(
         f'dbq supports SQLite, PostgreSQL, MariaDB and MySQL, not the database vendor "{vendor}".'
     )
+
+
+def set_storage(apps: Any, schema_editor: BaseDatabaseSchemaEditor) -> None:
+    """Tell the database how busy the queue's tables are, where it can be told; an act of a migration."""
+    for statement in find_dialect_class(schema_editor.connection.vendor).storage:
+        schema_editor.execute(statement)

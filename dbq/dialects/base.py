@@ -1,35 +1,24 @@
 """The statements of the engine, as far as the databases agree on them."""
 
-import json
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
-from operator import itemgetter
+from functools import lru_cache, partial
 from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db import DatabaseError, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Field, JSONField, Model, QuerySet, TextField, UUIDField
+from django.db.models import DateTimeField, Field, JSONField, Model, QuerySet
 from django.db.models.base import ModelState
 from django.db.models.expressions import Expression, Func
 from django.db.models.sql import UpdateQuery
-from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
-Row = dict[str, Any]
-Rows = list[Row]
+from dbq.dialects.batch import GUARD, Batch, FencedUpdate, Log, Rows
 
-# A statement's rows travel as one JSON document; this keeps it below every default packet size.
-DOCUMENT_MAX_CHARACTERS = 4_000_000
-# About what a row takes beside its long texts.
-ROW_CHARACTERS = 500
-# What a fenced update must match.
-GUARD = {"id", "fence"}
 # How often a transaction that lost a race in the database is run.
 PASSING_TRIES = 5
 
@@ -81,6 +70,8 @@ class Dialect:
     poll_seconds: ClassVar[tuple[float, float]] = (0.02, 0.25)
     # SQLSTATEs or error numbers after which the same transaction may simply be run again.
     passing_errors: ClassVar[frozenset] = frozenset()
+    # Statements that set how the tables are stored and kept in order, where that can be said.
+    storage: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
@@ -95,55 +86,77 @@ class Dialect:
         """Insert rows that all have the same columns, in as few statements as their size allows."""
         if not rows:
             return
-        fields = _get_fields(model, tuple(rows[0]))
-        shared, varying = self._split(fields, rows)
-        columns = ", ".join(self.quote(field.column) for field in fields)
-        values = ", ".join(self.read_value(field, shared) for field in fields)
-        statement = (
-            f"INSERT INTO {self.quote(model._meta.db_table)} ({columns})"
-            f" SELECT {values} FROM {self.source(varying)}"
-        )
-        for document in self.make_documents(rows, varying):
-            self.execute(statement, (*shared.values(), document))
+        names = tuple(rows[0])
+        batch = Batch(self, _get_fields(model, names), rows)
+        statement = self.make_insert(batch, Log(model, {name: name for name in names}), batch.source)
+        for _, document in batch.make_documents():
+            self.execute(statement, (*batch.get_parameters(names), document))
 
-    def update_fenced(self, model: type[Model], rows: Rows, *, keep_fence: bool) -> set[UUID]:
-        """Update the rows whose id and fence both still match, and say which ids those were.
+    def make_insert(self, batch: Batch, log: Log, source: str) -> str:
+        """`INSERT … SELECT` of a batch's rows; its parameters come before those of the source."""
+        columns = ", ".join(self.quote(field.column) for field in _get_fields(log.model, tuple(log.sources)))
+        values = ", ".join(batch.read(name) for name in log.sources.values())
+        return f"INSERT INTO {self.quote(log.model._meta.db_table)} ({columns}) SELECT {values} FROM {source}"
+
+    def update_fenced(
+        self,
+        model: type[Model],
+        rows: Rows,
+        *,
+        keep_fence: bool,
+        names: tuple[str, ...] = (),
+        log: Log | None = None,
+    ) -> Rows:
+        """Update the rows whose id and fence both still match, and say which those were.
 
         Args:
             rows: the new values by attribute name, the same names in each; `id` and `fence` are the guard.
             keep_fence: whether the writer goes on owning the rows. If not, the fence rises, and nothing
                 it may still send will match.
+            names: of the values that are the model's, if some are not.
+            log: what to write down of each row that moves.
         """
         if not rows:
-            return set()
+            return []
+        names = names or tuple(rows[0])
         # In the order of ids, so that two batches never wait for each other in a circle.
-        rows = sorted(rows, key=itemgetter("id"))
-        fields = _get_fields(model, tuple(rows[0]))
-        shared, varying = self._split(fields, rows)
+        rows = sorted(rows, key=lambda row: row["id"].int)
+        batch = Batch(self, _get_all_fields(model, names, log), rows)
         table = self.quote(model._meta.db_table)
-        assignments = self.list_assignments(fields, table, keep_fence, shared)
-        moved: set[UUID] = set()
-        for document in self.make_documents(rows, varying):
-            moved |= self.execute_update(table, varying, assignments, shared, document)
+        set_names = tuple(name for name in names if name not in GUARD)
+        assignments = self.list_assignments(batch, set_names, table, keep_fence)
+        update = FencedUpdate(table, batch, set_names, assignments, log)
+        moved: Rows = []
+        for chunk, document in batch.make_documents():
+            moved += self.execute_update(update, chunk, document)
         return moved
 
-    def execute_update(
-        self, table: str, fields: list[Field], assignments: str, shared: Row, document: str
-    ) -> set[UUID]:
-        """Assign to the rows of a document; `shared` has the parameters of the assignments."""
+    def execute_update(self, update: FencedUpdate, rows: Rows, document: str) -> Rows:
+        """Run a fenced update for some of its rows, which the document has, and write its log."""
+        table = update.table
         statement = (
-            f"UPDATE {table} SET {assignments} FROM {self.source(fields)}"
+            f"UPDATE {table} SET {update.assignments} FROM {update.batch.source}"
             f" WHERE {table}.id = d.id AND {table}.fence = d.fence RETURNING {table}.id"
         )
-        return {_as_uuid(row[0]) for row in self.execute(statement, (*shared.values(), document))}
+        moved = choose(rows, self.execute(statement, (*update.get_parameters(), document)))
+        self.write_log(update, rows, document, moved)
+        return moved
 
-    def list_assignments(self, fields: tuple[Field, ...], table: str, keep_fence: bool, shared: Row) -> str:
-        """The SET part of a fenced update; `shared` has the values that are parameters."""
+    def write_log(self, update: FencedUpdate, rows: Rows, document: str, moved: Rows) -> None:
+        """Insert what is to be written down of the rows that moved, in a statement of its own."""
+        if update.log is None or not moved:
+            return
+        batch = update.batch
+        if len(moved) < len(rows):
+            document = batch.write(moved)
+        statement = self.make_insert(batch, update.log, batch.source)
+        self.execute(statement, (*batch.get_parameters(update.log.sources.values()), document))
+
+    def list_assignments(self, batch: Batch, names: tuple[str, ...], table: str, keep_fence: bool) -> str:
+        """The SET part of a fenced update."""
         prefix = self.prefix_targets(table)
         assignments = [
-            f"{prefix}{self.quote(field.column)} = {self.read_value(field, shared)}"
-            for field in fields
-            if field.attname not in GUARD
+            f"{prefix}{self.quote(batch.fields[name].column)} = {batch.read(name)}" for name in names
         ]
         assignments.append(f"{prefix}version = {table}.version + 1")
         if not keep_fence:
@@ -154,38 +167,19 @@ class Dialect:
         """What goes before each column that an update of a table and a document sets."""
         return ""
 
-    def _split(self, fields: tuple[Field, ...], rows: Rows) -> tuple[Row, list[Field]]:
-        """The values that all rows share, which travel once, and the fields of the others."""
-        shared: Row = {}
-        first = rows[0]
-        # A statement needs a table to read from.
-        for field in fields if len(rows) > 1 else ():
-            name = field.attname
-            if not is_key(field) and all(row[name] == first[name] for row in rows):
-                shared[name] = self.adapt_shared(first[name])
-        varying = [field for field in fields if field.attname not in shared]
-        return (shared, varying) if varying else ({}, list(fields))
-
-    def read_value(self, field: Field, shared: Row) -> str:
-        """SQL for the value of a field: a parameter if all rows share it, else a column of the document."""
-        return self.read_parameter(field) if field.attname in shared else self.read_source(field)
-
     def read_parameter(self, field: Field) -> str:
+        """SQL for a parameter that is a value of the field."""
         return "%s"
 
-    def make_documents(self, rows: Rows, fields: list[Field]) -> Iterator[str]:
-        """Write these fields of rows as JSON arrays, each small enough for one statement."""
-        names = [field.attname for field in fields]
-        wide = [field.attname for field in fields if isinstance(field, JSONField | TextField)]
-        chunk: Rows = []
-        size = 0
-        for row in rows:
-            size += sum(len(row[name] or "") for name in wide) + ROW_CHARACTERS
-            if chunk and size > DOCUMENT_MAX_CHARACTERS:
-                yield json.dumps(chunk, default=self.adapt)
-                chunk, size = [], 0
-            chunk.append({name: row[name] for name in names})
-        yield json.dumps(chunk, default=self.adapt)
+    def source(self, fields: Iterable[Field]) -> str:
+        """SQL for a table `d` of these fields, read from one JSON parameter."""
+        raise NotImplementedError(f"{type(self).__name__} must read rows from JSON.")
+
+    def read_source(self, field: Field) -> str:
+        """SQL for one column of that table, in the type of the field."""
+        return f"d.{self.quote(field.column)}"
+
+    # Values
 
     def write_moment(self, moment: datetime) -> str:
         """A time as the text that the database stores, or reads."""
@@ -193,6 +187,9 @@ class Dialect:
             # What Django's own way comes to, for the times of an engine; most of a row's cost otherwise.
             return str(moment)[: -len("+00:00")]
         return str(self.connection.ops.adapt_datetimefield_value(moment))
+
+    def write_uuid(self, identifier: UUID) -> str:
+        return str(identifier) if self.connection.features.has_native_uuid_field else identifier.hex
 
     def adapt_shared(self, value: Any) -> Any:
         """A value of a row as a parameter."""
@@ -203,16 +200,16 @@ class Dialect:
         if isinstance(value, datetime):
             return self.write_moment(value)
         if isinstance(value, UUID):
-            return str(value) if self.connection.features.has_native_uuid_field else value.hex
+            return self.write_uuid(value)
         raise TypeError(f"{type(value).__name__} cannot be written to a row.")
 
-    def source(self, fields: Iterable[Field]) -> str:
-        """SQL for a table `d` of these fields, read from one JSON parameter."""
-        raise NotImplementedError(f"{type(self).__name__} must read rows from JSON.")
-
-    def read_source(self, field: Field) -> str:
-        """SQL for one column of that table, in the type of the field."""
-        return f"d.{self.quote(field.column)}"
+    def read_moment(self, value: Any) -> Any:
+        """A time, or None, that a statement of our own returned: aware, as the ORM would give it."""
+        if value is None:
+            return None
+        # Text on SQLite and PostgreSQL, without a zone on MariaDB.
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+        return moment if moment.tzinfo else moment.replace(tzinfo=self.connection.timezone)
 
     # The first n rows of a query that nobody else holds
 
@@ -256,34 +253,47 @@ class Dialect:
     def load(self, model: type[Model], fields: tuple[str, ...], rows: list[tuple]) -> list[Any]:
         """Instances of the rows that a statement of our own returned; other fields are deferred.
 
+        JSON of a model that has `_texts` stays text until somebody reads it: see LazyJSONField.
+
         Django's own way goes through the list of all fields for each row, which costs as much as the
         statement, and sends the signals of `__init__`, which this does not.
         """
-        converters = self._find_converters(_get_fields(model, fields))
+        if not rows:
+            return []
+        columns = dict(zip(fields, zip(*rows, strict=True), strict=True))
+        for name, convert in self._find_converters(_get_fields(model, fields)):
+            columns[name] = tuple(map(convert, columns[name]))
+        texts = [field.attname for field in _get_fields(model, fields) if keeps_text(field)]
+        words = list(zip(*(columns.pop(name) for name in texts), strict=True))
         instances = []
-        for row in rows:
-            values = dict(zip(fields, row, strict=True))
-            for name, converter, column in converters:
-                values[name] = converter(values[name], column, self.connection)
-            instance = model.__new__(model)
-            instance.__dict__.update(values)
+        for place, values in enumerate(zip(*columns.values(), strict=True)):
+            instance: Any = model.__new__(model)
+            instance.__dict__.update(zip(columns, values, strict=True))
+            if texts:
+                instance._texts = dict(zip(texts, words[place], strict=True))
             instance._state = ModelState()
             instance._state.adding = False
             instance._state.db = self.alias
             instances.append(instance)
         return instances
 
-    def _find_converters(self, fields: tuple[Field, ...]) -> list[tuple[str, Callable, Any]]:
+    def _find_converters(self, fields: Iterable[Field]) -> list[tuple[str, Callable[[Any], Any]]]:
         """What makes Python's values of the database's, in the order in which it is to be done."""
-        columns = [(field, field.get_col(field.model._meta.db_table)) for field in fields]
-        return [
-            (field.attname, converter, column)
-            for field, column in columns
-            for converter in (
-                *self.connection.ops.get_db_converters(column),
-                *column.get_db_converters(self.connection),
-            )
-        ]
+        converters: list[tuple[str, Callable[[Any], Any]]] = []
+        for field in fields:
+            if isinstance(field, DateTimeField):
+                converters.append((field.attname, self.read_moment))
+            elif not keeps_text(field):
+                column = field.get_col(field.model._meta.db_table)
+                own = (
+                    *self.connection.ops.get_db_converters(column),
+                    *column.get_db_converters(self.connection),
+                )
+                converters += [
+                    (field.attname, partial(convert, expression=column, connection=self.connection))
+                    for convert in own
+                ]
+        return converters
 
     def remove(self, queryset: QuerySet, limit: int, fields: tuple[str, ...]) -> list[Any]:
         """Delete the first `limit` rows of an ordered query, passing over those that others hold.
@@ -302,16 +312,11 @@ class Dialect:
         return queryset.query.get_compiler(self.alias).as_sql()
 
     def list_columns(self, model: type[Model], fields: tuple[str, ...]) -> str:
-        table = self.quote(model._meta.db_table)
-        return ", ".join(f"{table}.{self.quote(field.column)}" for field in _get_fields(model, fields))
+        return ", ".join(self.read_column(field) for field in _get_fields(model, fields))
 
-    def read_moment(self, value: Any) -> Any:
-        """A time, or None, that a statement of our own returned: aware, as the ORM would give it."""
-        # Text on SQLite, without a zone on MariaDB.
-        moment = parse_datetime(value) if isinstance(value, str) else value
-        if moment is not None and timezone.is_naive(moment):
-            return moment.replace(tzinfo=self.connection.timezone)
-        return moment
+    def read_column(self, field: Field) -> str:
+        """SQL for a column as `load` reads it."""
+        return f"{self.quote(field.model._meta.db_table)}.{self.quote(field.column)}"
 
     # Clock, connection, errors
 
@@ -419,14 +424,24 @@ def _get_fields(model: type[Model], names: tuple[str, ...]) -> tuple[Field, ...]
     return tuple(by_name[name] for name in names)
 
 
-def is_key(field: Field) -> bool:
-    """Whether a field names a row, and so differs from row to row."""
-    return field.attname in GUARD or is_uuid(field)
+@lru_cache(maxsize=256)
+def _get_all_fields(model: type[Model], names: tuple[str, ...], log: Log | None) -> tuple[Field, ...]:
+    """The fields of an update, and those that only its log has."""
+    fields = _get_fields(model, names)
+    if log is None:
+        return fields
+    others = {field.attname: field for field in log.model._meta.concrete_fields}
+    return fields + tuple(others[attribute] for attribute, name in log.sources.items() if name not in names)
 
 
-def is_uuid(field: Field) -> bool:
-    return isinstance(getattr(field, "target_field", field), UUIDField)
+def keeps_text(field: Field) -> bool:
+    """Whether `load` leaves a column to whoever reads it, who may never come."""
+    return isinstance(field, JSONField) and hasattr(field.model, "_texts")
 
 
-def _as_uuid(value: Any) -> UUID:
-    return value if isinstance(value, UUID) else UUID(value)
+def choose(rows: Rows, ids: list[tuple]) -> Rows:
+    """Those of the rows whose ids the database gave back, each once."""
+    if len(ids) == len(rows):
+        return rows
+    found = {value if isinstance(value, UUID) else UUID(value) for (value,) in ids}
+    return [row for row in rows if row["id"] in found]

@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 from django.db.models import Field, JSONField, QuerySet
 
-from dbq.dialects.base import Dialect, Row, Take, _as_uuid, is_uuid
+from dbq.dialects.base import Dialect, Take, choose
+from dbq.dialects.batch import FencedUpdate, Rows, is_uuid
 
 # SERVER_STATUS_IN_TRANS of the client/server protocol
 IN_TRANSACTION = 1
@@ -41,18 +41,17 @@ class MySQLDialect(Dialect):
             return f"CAST({column} AS uuid)"
         return column
 
-    def execute_update(
-        self, table: str, fields: list[Field], assignments: str, shared: Row, document: str
-    ) -> set[UUID]:
-        by_name = {field.attname: field for field in fields}
+    def execute_update(self, update: FencedUpdate, rows: Rows, document: str) -> Rows:
+        table, batch = update.table, update.batch
         join = (
-            f"{self.source(fields)} STRAIGHT_JOIN {table}"
-            f" ON {table}.id = {self.read_source(by_name['id'])} AND {table}.fence = d.fence"
+            f"{batch.source} STRAIGHT_JOIN {table}"
+            f" ON {table}.id = {batch.read('id')} AND {table}.fence = d.fence"
         )
-        held = self.execute(f"SELECT {table}.id FROM {join} FOR UPDATE", (document,))
-        if held:
-            self.execute(f"UPDATE {join} SET {assignments}", (document, *shared.values()))
-        return {_as_uuid(row[0]) for row in held}
+        moved = choose(rows, self.execute(f"SELECT {table}.id FROM {join} FOR UPDATE", (document,)))
+        if moved:
+            self.execute(f"UPDATE {join} SET {update.assignments}", (document, *update.get_parameters()))
+        self.write_log(update, rows, document, moved)
+        return moved
 
     def prefix_targets(self, table: str) -> str:
         return f"{table}."

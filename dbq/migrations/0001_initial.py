@@ -55,7 +55,7 @@ class Migration(migrations.Migration):
                 ("fence", models.IntegerField(default=0)),
                 ("round_fence", models.IntegerField(default=0)),
                 ("cancel_requested", models.BooleanField(default=False)),
-                ("unique_key", dbq.dialects.ExactCharField(max_length=200, null=True, unique=True)),
+                ("unique_key", dbq.dialects.ExactCharField(max_length=200, null=True)),
                 ("workspace", models.JSONField(default=dict)),
                 ("initial_workspace", models.JSONField(null=True)),
                 ("definition_hash", models.CharField(max_length=16)),
@@ -419,6 +419,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="job",
+            constraint=dbq.dialects.KeyConstraint(field="unique_key", name="dbq_job_unique_key"),
+        ),
+        migrations.AddConstraint(
+            model_name="job",
             constraint=models.CheckConstraint(
                 condition=models.Q(
                     models.Q(
@@ -433,4 +437,5 @@ class Migration(migrations.Migration):
                 name="dbq_job_lane_matches_state",
             ),
         ),
+        migrations.RunPython(dbq.dialects.set_storage, migrations.RunPython.noop),
     ]

@@ -13,9 +13,10 @@ from django.utils import timezone
 
 from dbq import definitions, signals, wakeup, workspaces
 from dbq.definitions import JobDefinition, get_definition
-from dbq.dialects import ExactCharField, FailureIndex, LaneIndex
+from dbq.dialects import ExactCharField, FailureIndex, KeyConstraint, LaneIndex
 from dbq.exceptions import DbqError, DuplicateJob, InvalidJob
 from dbq.identifiers import read_moment, uuid7
+from dbq.models.texts import KeepsTexts, LazyJSONField
 from dbq.querysets import JobQuerySet
 from dbq.states import FINISHED, WAITING, Lane, State
 
@@ -29,7 +30,7 @@ class JobManager(models.Manager.from_queryset(JobQuerySet)):  # type: ignore[mis
     """`create` and `bulk_create` fill a job from its definition; the rest is JobQuerySet."""
 
 
-class Job(models.Model):
+class Job(KeepsTexts):
     """A durable piece of work: the tasks of its definition, run in order over one workspace.
 
     Its row is made by `Job.objects.create(name=…)` and changed by verbs (`retry`, `cancel`, …), never
@@ -63,13 +64,13 @@ class Job(models.Model):
     )
     cancel_requested = models.BooleanField(default=False)
     # Held by one unfinished job at a time.
-    unique_key = ExactCharField(max_length=UNIQUE_KEY_MAX_LENGTH, null=True, unique=True)
-    workspace = models.JSONField(default=dict)
+    unique_key = ExactCharField(max_length=UNIQUE_KEY_MAX_LENGTH, null=True)
+    workspace = LazyJSONField(default=dict)
     # NULL until the workspace first changes.
-    initial_workspace = models.JSONField(null=True)
+    initial_workspace = LazyJSONField(null=True)
     definition_hash = models.CharField(max_length=16)
     # {"done": …, "total": …, "note": …}
-    progress = models.JSONField(null=True)
+    progress = LazyJSONField(null=True)
     error_type = models.CharField(max_length=200, blank=True, default="")
     error_message = models.TextField(blank=True, default="")
     fingerprint = models.CharField(max_length=16, blank=True, default="")
@@ -104,6 +105,7 @@ class Job(models.Model):
             FailureIndex(fields=["fingerprint", "finished", "id"], name="dbq_job_failure"),
         )
         constraints = (
+            KeyConstraint(field="unique_key", name="dbq_job_unique_key"),
             models.CheckConstraint(
                 name="dbq_job_lane_matches_state",
                 condition=(

@@ -182,7 +182,7 @@ def test_a_preview_that_has_met_none_so_far_does_not_say_that_there_is_none(oper
     page = read(operator.get(CLEANUP, {**CHOICE, "queue": "mail"}))
     assert "There is nothing to delete" not in page
     assert "Delete 0+ jobs" in page
-    assert "Only the oldest were counted" in page
+    assert "all that match are deleted, of 1 finished jobs in these queues and states" in page
 
 
 def test_a_preview_of_many_queues_shows_those_with_the_most(operator, monkeypatch):

@@ -105,12 +105,12 @@ def test_the_depth_is_a_setting(settings):
 
 
 def test_the_size_is_a_setting(settings):
-    settings.DBQ = {"WORKSPACE_MAX_BYTES": 12}
+    settings.DBQ = {"WORKSPACE_MAX_BYTES": 13}
 
-    serialize({"a": "12345"[:4]})
+    serialize({"a": "1234"})
     with pytest.raises(InvalidWorkspace) as raised:
         serialize({"a": "123456"})
-    assert str(raised.value) == "The workspace is 14 bytes of JSON; at most 12 are allowed."
+    assert str(raised.value) == "The workspace is 15 bytes of JSON; at most 13 are allowed."
 
 
 def test_a_number_of_too_many_digits_is_refused():

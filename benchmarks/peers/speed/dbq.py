@@ -9,7 +9,7 @@ JOBS["first"] = [f"{FOLDER}.{task}" for task in ("first", "second", "third")]
 WORKER = ("python", "-m", "django", "worker")
 # In the order of time, as those that dbq makes, and before all of them.
 UUID7 = "(lpad(to_hex(n), 12, '0') || '70008000000000000000')::uuid"
-TUNED = {"JOBS": JOBS, "DBQ": {"PREFETCH": 400}}
+TUNED = {"JOBS": JOBS, "DBQ": {"PREFETCH": 2000}}
 
 CONTENDER = Contender(
     name="dbq",
@@ -29,8 +29,8 @@ CONTENDER = Contender(
     ),
     paces={
         "default": Pace("manage.py worker", WORKER, settings={"JOBS": JOBS}),
-        "tuned": Pace("PREFETCH 400", WORKER, settings=TUNED),
-        "two": Pace("PREFETCH 400, --processes 2", (*WORKER, "--processes", "2"), settings=TUNED),
+        "tuned": Pace("PREFETCH 2000", WORKER, settings=TUNED),
+        "two": Pace("PREFETCH 2000, --processes 2", (*WORKER, "--processes", "2"), settings=TUNED),
         "single": Pace("manage.py worker", WORKER, settings={"JOBS": JOBS}),
     },
 )
