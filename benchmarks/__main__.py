@@ -8,7 +8,7 @@ import benchmarks.engine  # noqa: F401
 
 MEASURES = {
     name: f"benchmarks.{name}"
-    for name in ("engine", "console", "crashes", "cleanup", "export", "viewers", "growth")
+    for name in ("engine", "console", "crashes", "cleanup", "export", "viewers", "growth", "fairness")
 } | {"peers": "benchmarks.throughput.command"}
 
 chosen = sys.argv.pop(1) if sys.argv[1:2] and sys.argv[1] in MEASURES else "engine"

@@ -24,6 +24,12 @@ def stamp(job):
     _write(f"{time.time() - job.workspace['created']}\n")
 
 
+def rest(job):
+    """Take the seconds of the workspace, and a line."""
+    time.sleep(job.workspace["seconds"])
+    log(job)
+
+
 def _write(line):
     global _file
     if _file is None:

@@ -19,4 +19,5 @@ JOBS = {
     "log": ["benchmarks.jobs.log"],
     "three": ["benchmarks.jobs.log", "benchmarks.jobs.log_again", "benchmarks.jobs.log_at_last"],
     "stamp": ["benchmarks.jobs.stamp"],
+    "rest": ["benchmarks.jobs.rest"],
 }

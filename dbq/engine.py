@@ -45,7 +45,9 @@ logger = logging.getLogger("dbq")
 
 # Claimed but unstarted jobs are meant to be gone within this time.
 PREFETCH_SECONDS = 0.1
-# Unstarted jobs older than this go back: the tasks before them take longer than they promised.
+# Unstarted jobs go back when every thread is held up by a task for so long, or when they are so old
+# themselves: the tasks before them take longer than they promised.
+HELD_UP_SECONDS = 0.25
 UNSTARTED_MAX_SECONDS = 2.0
 # A job whose next task these settings do not have waits this long for a worker that knows it.
 UNKNOWN_TASK_DELAY_SECONDS = 30.0
@@ -203,6 +205,8 @@ class Engine:
         self.interrupt_overdue(now)
         for duty in self._duties:
             duty.do_if_due(now)
+        if self.ready and self._is_held_up(HELD_UP_SECONDS):
+            self.release_unstarted()
         return self.cycle()
 
     def _prepare_connection(self) -> None:
@@ -396,9 +400,11 @@ class Engine:
 
     def _get_prefetch(self) -> int:
         """Nothing is claimed ahead while every thread is held up longer than the prefetch should last."""
-        begun = time.monotonic() - PREFETCH_SECONDS
-        held_up = (run is not None and bool(run.started) and run.started < begun for run in self.running)
-        return 0 if all(held_up) else self._prefetch
+        return 0 if self._is_held_up(PREFETCH_SECONDS) else self._prefetch
+
+    def _is_held_up(self, seconds: float) -> bool:
+        begun = time.monotonic() - seconds
+        return all(run is not None and bool(run.started) and run.started < begun for run in self.running)
 
     # After the commit
 

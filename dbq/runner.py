@@ -19,7 +19,7 @@ from django.db.utils import Error
 from dbq import wakeup
 from dbq.conf import get_configuration
 from dbq.dialects import get_dialect
-from dbq.engine import Engine
+from dbq.engine import HELD_UP_SECONDS, Engine
 from dbq.masking import mask_text
 from dbq.patience import Watch
 from dbq.threads import TaskThread
@@ -201,7 +201,9 @@ class Runner:
             self._poll = 0
         has_room = engine.find_room() > 0
         if not engine.results and not (moved and has_room):
-            self._wait(self._next_poll(now) if has_room else SLEEP_MAX_SECONDS)
+            # Somebody may have to give back what waits behind a long task.
+            longest = HELD_UP_SECONDS if engine.ready else SLEEP_MAX_SECONDS
+            self._wait(self._next_poll(now) if has_room else longest)
         if engine.may_gather():
             # Others end within moments and share the transaction, while there is work to do.
             self._wait(FLUSH_SECONDS)

@@ -18,7 +18,7 @@ REFUSALS = {
     "keep_half_a_surrogate_pair": (
         "workspace['value'] holds half of a surrogate pair, which is not valid Unicode."
     ),
-    "keep_two_megabytes": ("The workspace is 2,000,021 bytes of JSON; at most 1,048,576 are allowed."),
+    "keep_two_megabytes": ("The workspace is 2,000,024 bytes of JSON; at most 1,048,576 are allowed."),
     "keep_a_set": "workspace['value'] is of type set, which JSON does not have.",
     "keep_a_time": "workspace['value'] is of type datetime, which JSON does not have.",
     "keep_a_number_as_key": "workspace has the key 1; keys must be strings.",

@@ -159,6 +159,38 @@ def test_unstarted_jobs_go_back_after_two_seconds():
         assert_state(job, State.NEW)
 
 
+def test_unstarted_jobs_go_back_when_a_long_task_holds_up_every_thread():
+    waiting = [make_job() for _ in range(3)]
+    engine = start_engine()
+    prefetch(engine, 2)
+    running = engine.next_run(0, wait_seconds=0)
+    running.begin(engine.clock.now())
+    engine.turn()
+    assert len(engine.ready) == 2, "It may be over at any moment."
+
+    running.started -= engines.HELD_UP_SECONDS + 0.01
+    engine.turn()
+    engine.turn()
+
+    assert not engine.ready
+    for job in waiting:
+        assert_state(job, State.PROCESSING if job == running.job else State.NEW)
+
+
+def test_unstarted_jobs_stay_while_another_thread_may_come_to_them():
+    for _ in range(4):
+        make_job()
+    engine = start_engine(threads=2)
+    prefetch(engine, 2)
+    for place in (0, 1):
+        engine.next_run(place, wait_seconds=0).begin(engine.clock.now())
+    engine.running[0].started -= engines.HELD_UP_SECONDS + 0.01
+
+    engine.turn()
+
+    assert len(engine.ready) == 2
+
+
 def test_unstarted_jobs_of_a_paused_queue_go_back():
     paused = make_job(queue_name="mail")
     served = make_job(queue_name="reports")
