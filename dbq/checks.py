@@ -14,8 +14,11 @@ from dbq.dialects import find_dialect_class
 from dbq.exceptions import ConfigurationError
 from dbq.models import Job
 
+# What a worker must know before it starts; the other checks would have it load every view of the project.
+OF_WORKERS = "dbq"
 
-@register()
+
+@register(OF_WORKERS)
 def check_settings(**_: Any) -> list[CheckMessage]:
     messages: list[CheckMessage] = []
     for problem in conf.find_problems(getattr(settings, "DBQ", {})):
@@ -55,7 +58,7 @@ def check_databases(databases: Iterable[str] | None = None, **_: Any) -> list[Ch
     return []
 
 
-@register()
+@register(OF_WORKERS)
 def check_sqlite(**_: Any) -> list[CheckMessage]:
     """Warn from the settings alone: a plain `check` does not open the database."""
     alias = router.db_for_write(Job)
@@ -80,7 +83,7 @@ def check_sqlite(**_: Any) -> list[CheckMessage]:
     ]
 
 
-@register()
+@register(OF_WORKERS)
 def check_isolation(**_: Any) -> list[CheckMessage]:
     """Refuse another level from the settings alone, so that a worker hears of it before it starts."""
     alias = router.db_for_write(Job)

@@ -2,10 +2,12 @@ import argparse
 import os
 from typing import Any
 
+from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from dbq import logs, reloading
 from dbq.board import Board
+from dbq.checks import OF_WORKERS
 from dbq.definitions import QUEUE_NAME_RULE, get_definitions, is_queue_name
 from dbq.engine import Engine
 from dbq.exceptions import DbqError
@@ -35,6 +37,7 @@ def seconds(text: str) -> float:
 
 class Command(BaseCommand):
     help = "Run the jobs of one or more queues, until told to stop."
+    requires_system_checks = (Tags.models, OF_WORKERS)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
