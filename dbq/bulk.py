@@ -363,6 +363,8 @@ def _stop(alias: str, actor: Actor, operation: Operation, reason: str) -> Operat
 
 def run_for(alias: str, seconds: float = SLICE_SECONDS) -> int:
     """Do chunks of whatever operations run, until the time is over; return how many."""
+    if not get_dialect(alias).ask(_find_running):
+        return 0
     deadline = time.monotonic() + seconds
     chunks = 0
     while run_again_if_passing(alias, lambda: run_chunk(alias)) is not None:
@@ -397,6 +399,10 @@ def run_chunk(alias: str, pk: int | None = None) -> Operation | None:
                 _advance_or_give_up(get_dialect(alias), operation)
                 return operation
     return None
+
+
+def _find_running(alias: str) -> Any:
+    return _running(alias).order_by().values_list("pk")[:1]
 
 
 def _running(alias: str) -> Any:

@@ -19,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from django.db import DataError, IntegrityError, InterfaceError, InternalError, OperationalError, router
@@ -33,7 +34,7 @@ from dbq.dialects.base import DatabaseNow
 from dbq.exceptions import TaskTimeout
 from dbq.logs import about
 from dbq.models.job import Job
-from dbq.models.queue import Queue
+from dbq.models.queue import find_paused
 from dbq.models.worker import Worker
 from dbq.patience import get_patience
 from dbq.results import Result
@@ -366,20 +367,12 @@ class Engine:
         """A cheap look before the transaction; not needed while claims come back full."""
         if self._claimed_full:
             return True
-        names = [name for name in self.queue_names if name not in self._paused]
-        known = list(definitions.get_definitions())
+        names = tuple(name for name in self.queue_names if name not in self._paused)
+        known = tuple(definitions.get_definitions())
         if not names or not known:
             return False
-        # The order keeps PostgreSQL from reading the table until it comes upon a claimable row, which
-        # lies behind the finished ones.
-        first = (
-            "SELECT 1 FROM (SELECT id FROM dbq_job WHERE lane = 1 AND queue_name = %s"  # noqa: S608
-            f" AND name IN ({', '.join(['%s'] * len(known))})"
-            " ORDER BY priority DESC, id LIMIT 1) AS first"
-        )
-        statement = " UNION ALL ".join([first] * len(names)) + " LIMIT 1"
         parameters = [parameter for name in names for parameter in (name, *known)]
-        return bool(get_dialect(self.alias).execute(statement, parameters))
+        return bool(get_dialect(self.alias).execute(_make_look(len(names), len(known)), parameters))
 
     def find_room(self) -> int:
         """How many jobs to claim now: free threads, and a prefetch while jobs are short."""
@@ -741,13 +734,13 @@ class Engine:
 
     def promote(self) -> int:
         """Let scheduled and backed-off jobs whose time has come be claimed."""
-        due = Job.objects.using(self.alias).filter(lane=Lane.WAITING, run_after__lte=DatabaseNow())
-        return transitions.promote(get_dialect(self.alias)) if due.exists() else 0
+        dialect = get_dialect(self.alias)
+        return transitions.promote(dialect) if dialect.ask(transitions.find_due) else 0
 
     def refresh(self) -> None:
         """Hear of pauses and cancellations, show progress, and give back what waits here too long."""
-        paused = Queue.objects.using(self.alias).paused().filter(name__in=self.queue_names)
-        self._paused = set(paused.values_list("name", flat=True))
+        paused = {name for (name,) in get_dialect(self.alias).ask(find_paused)}
+        self._paused = paused & set(self.queue_names)
         if self._paused:
             self._release_paused()
         if self.is_busy:
@@ -813,6 +806,19 @@ class Engine:
         dead.exclude(pk__in=Job.objects.using(self.alias).running().values("worker_id")).delete()
         counts.delete_old_rollups(self.alias, ROLLUP_DAYS)
         bulk.delete_old_items(self.alias)
+
+
+@lru_cache(maxsize=100)
+def _make_look(queues: int, names: int) -> str:
+    """SQL that says whether there is a claimable job in so many queues, of so many names."""
+    # The order keeps PostgreSQL from reading the table until it comes upon a claimable row, which
+    # lies behind the finished ones.
+    first = (
+        "SELECT 1 FROM (SELECT id FROM dbq_job WHERE lane = 1 AND queue_name = %s"  # noqa: S608
+        f" AND name IN ({', '.join(['%s'] * names)})"
+        " ORDER BY priority DESC, id LIMIT 1) AS first"
+    )
+    return " UNION ALL ".join([first] * queues) + " LIMIT 1"
 
 
 def _log_lost(run: TaskRun | Result) -> None:

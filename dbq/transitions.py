@@ -25,7 +25,7 @@ from dbq.conf import get_configuration
 from dbq.counts import Tally
 from dbq.definitions import QUEUE_NAME_RULE, get_definitions, is_priority, is_queue_name
 from dbq.dialects import Dialect, get_dialect
-from dbq.dialects.base import DatabaseNow, Slot, Take
+from dbq.dialects.base import AskedNow, DatabaseNow, Slot, Take
 from dbq.exceptions import InvalidJob
 from dbq.failures import make_failure
 from dbq.models.attempt import Attempt
@@ -129,6 +129,12 @@ def _compile_claim(alias: str, limit: int, names: tuple[str, ...]) -> Take:
         "started": Coalesce("started", now),
     }
     return dialect.compile_take(jobs, limit, assignments, CLAIMED)
+
+
+def find_due(alias: str) -> JobQuerySet:
+    """One of the waiting jobs whose time has come: the question before `promote`."""
+    due = Job.objects.using(alias).filter(lane=Lane.WAITING, run_after__lte=AskedNow())
+    return due.order_by("run_after").values_list("pk")[:1]
 
 
 def promote(dialect: Dialect) -> int:

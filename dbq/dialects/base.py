@@ -53,6 +53,13 @@ class Slot(Expression):
         return "%s", [self]
 
 
+class AskedNow(DatabaseNow):
+    """The database's clock in a question: each time it is asked, not when it was compiled."""
+
+    def as_sqlite(self, compiler: Any, connection: Any, **_: Any) -> tuple[str, tuple]:
+        return "%s", (Slot("now", self.output_field),)
+
+
 @dataclass(frozen=True)
 class Take:
     """A `take` whose statements are compiled, with the slots among their parameters."""
@@ -295,6 +302,21 @@ class Dialect:
                 ]
         return converters
 
+    # Questions that are asked again and again
+
+    def ask(self, make: Callable[[str], QuerySet]) -> list[tuple]:
+        """The rows of a query that takes longer to compile than to run; it is compiled once.
+
+        Args:
+            make: gives the query for an alias; always the same, with `AskedNow` for the time.
+        """
+        statement, parameters = _compile_question(self.alias, make)
+        return self.execute(statement, self._fill(parameters, {"now": self.read_asked_now()}))
+
+    def read_asked_now(self) -> str | None:
+        """The time for a question, where the database does not tell it within a statement."""
+        return None
+
     def remove(self, queryset: QuerySet, limit: int, fields: tuple[str, ...]) -> list[Any]:
         """Delete the first `limit` rows of an ordered query, passing over those that others hold.
 
@@ -416,6 +438,11 @@ class Dialect:
     def quote(self, name: str | None) -> str:
         assert name is not None  # noqa: S101  (every concrete field has a column)
         return self.connection.ops.quote_name(name)
+
+
+@lru_cache(maxsize=256)
+def _compile_question(alias: str, make: Callable[[str], QuerySet]) -> tuple[str, tuple]:
+    return make(alias).query.get_compiler(alias).as_sql()
 
 
 @lru_cache(maxsize=256)

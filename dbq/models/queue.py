@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import Q
 
 from dbq.dialects import ExactCharField
-from dbq.dialects.base import DatabaseNow
+from dbq.dialects.base import AskedNow, DatabaseNow
 
 
 class QueueQuerySet(models.QuerySet):
@@ -17,6 +17,11 @@ def is_paused(moment: Any = None) -> Q:
     """The condition under which a queue's row holds its jobs back, now or at that moment."""
     moment = DatabaseNow() if moment is None else moment
     return Q(paused_at__isnull=False) & (Q(paused_until__isnull=True) | Q(paused_until__gt=moment))
+
+
+def find_paused(alias: str) -> models.QuerySet:
+    """The names of the queues that are paused when it is asked, each in a row."""
+    return Queue.objects.using(alias).filter(is_paused(AskedNow())).values_list("name")
 
 
 class Queue(models.Model):
