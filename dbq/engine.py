@@ -363,6 +363,10 @@ class Engine:
             self._last_claim = time.monotonic()
         return claimed
 
+    def expect_work(self) -> None:
+        """Claim without a look before: somebody called."""
+        self._claimed_full = True
+
     def _has_work(self) -> bool:
         """A cheap look before the transaction; not needed while claims come back full."""
         if self._claimed_full:

@@ -51,15 +51,22 @@ class JobQuerySet(models.QuerySet):
 
     # Creation
 
-    def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
+    def bulk_create(
+        self, objs: Iterable[Any], batch_size: int | None = None, *args: Any, **kwargs: Any
+    ) -> list[Any]:
         """Insert many jobs in few statements, filled and checked as `create` does it.
+
+        Args:
+            objs: jobs that are not saved yet.
+            batch_size: how many rows a statement may have.
 
         The creation hook of each job runs, in order, before anything is inserted; if one raises, no
         job is. Signals: job_created for each, after the commit; none of Django's save signals.
         Raises DuplicateJob if an unfinished job, or an earlier one of these, holds a unique key.
         """
-        if kwargs.get("ignore_conflicts") or kwargs.get("update_conflicts"):
+        if any(args) or any(kwargs.values()):
             raise ValueError("Jobs are created or refused; bulk_create takes no conflict options.")
+        from dbq.creation import insert
         from dbq.models.job import announce_created
 
         jobs = list(objs)
@@ -70,14 +77,14 @@ class JobQuerySet(models.QuerySet):
         try:
             # A savepoint only where an error is expected, as `Job.save` does it.
             with transaction.atomic(using=alias) if keyed else nullcontext():
-                created: list[Any] = super().bulk_create(jobs, *args, **kwargs)
+                insert(jobs, alias, batch_size)
         except IntegrityError:
             holder: Any = self.model._base_manager.using(alias).filter(unique_key__in=list(keyed)).first()
             if holder is not None:
                 raise DuplicateJob(holder.unique_key, holder.pk) from None
             raise
-        announce_created(created, alias)
-        return created
+        announce_created(jobs, alias)
+        return jobs
 
     # Verbs
 

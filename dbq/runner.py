@@ -263,6 +263,7 @@ class Runner:
             self._close_listener()
             return
         if called & set(self.engine.queue_names):
+            self.engine.expect_work()
             self._alert_until = time.monotonic() + wakeup.ALERT_SECONDS
 
     def _close_listener(self) -> None:

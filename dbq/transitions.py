@@ -17,7 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import router, transaction
-from django.db.models import BigIntegerField, CharField, DateTimeField, Exists, F, OuterRef
+from django.db.models import BigIntegerField, CharField, DateTimeField, Exists, F, IntegerField, OuterRef
 from django.db.models.functions import Coalesce
 
 from dbq import history, signals, wakeup, workspaces
@@ -95,16 +95,16 @@ def claim(
 
     Jobs whose name settings.JOBS does not have stay where they are, and so does a paused queue.
     """
-    take = _compile_claim(dialect.alias, limit, tuple(get_definitions()))
+    take = _compile_claim(dialect.alias, tuple(get_definitions()))
     moment = dialect.connection.ops.adapt_datetimefield_value(now)
-    values = {"worker_id": worker_id, "queue_name": queue_name, "now": moment}
+    values = {"worker_id": worker_id, "queue_name": queue_name, "now": moment, "limit": limit}
     claimed = dialect.run_take(take, values)
     tally.claimed(claimed, now)
     return sorted(claimed, key=lambda job: (-job.priority, job.id.int))
 
 
-@lru_cache(maxsize=1000)
-def _compile_claim(alias: str, limit: int, names: tuple[str, ...]) -> Take:
+@lru_cache(maxsize=100)
+def _compile_claim(alias: str, names: tuple[str, ...]) -> Take:
     """The statements of a claim: they are run for every batch, and take longer to compile than to run."""
     dialect = get_dialect(alias)
     worker_id, queue_name = Slot("worker_id", BigIntegerField()), Slot("queue_name", CharField())
@@ -128,7 +128,7 @@ def _compile_claim(alias: str, limit: int, names: tuple[str, ...]) -> Take:
         "worker_id": worker_id,
         "started": Coalesce("started", now),
     }
-    return dialect.compile_take(jobs, limit, assignments, CLAIMED)
+    return dialect.compile_take(jobs, Slot("limit", IntegerField()), assignments, CLAIMED)
 
 
 def find_due(alias: str) -> JobQuerySet:

@@ -60,6 +60,10 @@ class AskedNow(DatabaseNow):
         return "%s", (Slot("now", self.output_field),)
 
 
+# In place of a limit while a statement is compiled.
+NO_LIMIT = 2_147_483_647
+
+
 @dataclass(frozen=True)
 class Take:
     """A `take` whose statements are compiled, with the slots among their parameters."""
@@ -240,7 +244,7 @@ class Dialect:
     def compile_take(
         self,
         queryset: QuerySet,
-        limit: int,
+        limit: int | Slot,
         assignments: dict[str, Any],
         fields: tuple[str, ...],
         *,
@@ -332,6 +336,18 @@ class Dialect:
 
     def compile(self, queryset: QuerySet) -> tuple[str, tuple]:
         return queryset.query.get_compiler(self.alias).as_sql()
+
+    def compile_first(self, queryset: QuerySet, limit: int | Slot) -> tuple[str, tuple]:
+        """The first rows of a query, for a statement that begins with it or ends with it.
+
+        Django compiles a limit into the text; a slot takes the place of one that no query has.
+        """
+        if isinstance(limit, int):
+            return self.compile(queryset[:limit])
+        statement, parameters = self.compile(queryset[:NO_LIMIT])
+        before, after = statement.split(f"LIMIT {NO_LIMIT}")
+        assert "%s" not in after, after  # noqa: S101
+        return f"{before}LIMIT %s{after}", (*parameters, limit)
 
     def list_columns(self, model: type[Model], fields: tuple[str, ...]) -> str:
         return ", ".join(self.read_column(field) for field in _get_fields(model, fields))

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Field, JSONField, QuerySet
 
-from dbq.dialects.base import Dialect, Take, choose
+from dbq.dialects.base import Dialect, Slot, Take, choose
 from dbq.dialects.batch import FencedUpdate, Rows, is_uuid
 
 # SERVER_STATUS_IN_TRANS of the client/server protocol
@@ -59,7 +59,7 @@ class MySQLDialect(Dialect):
     def compile_take(
         self,
         queryset: QuerySet,
-        limit: int,
+        limit: int | Slot,
         assignments: dict[str, Any],
         fields: tuple[str, ...],
         *,
@@ -91,9 +91,9 @@ class MySQLDialect(Dialect):
         self.execute(f"DELETE {these}", ids)
         return self.load(queryset.model, fields, rows)
 
-    def _lock(self, queryset: QuerySet, limit: int, wait: bool) -> tuple[str, tuple]:
+    def _lock(self, queryset: QuerySet, limit: int | Slot, wait: bool) -> tuple[str, tuple]:
         locked = queryset.using(self.alias).select_for_update(skip_locked=not wait)
-        return self.compile(locked.values("pk")[:limit])
+        return self.compile_first(locked.values("pk"), limit)
 
     def read_clock(self) -> datetime:
         return self.execute("SELECT UTC_TIMESTAMP(6)")[0][0].replace(tzinfo=UTC)

@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import connections
 from django.db.models import DateTimeField, Field, JSONField, QuerySet
 
-from dbq.dialects.base import Dialect, Take, choose
+from dbq.dialects.base import Dialect, Slot, Take, choose
 from dbq.dialects.batch import FencedUpdate, Rows
 
 CHANNEL = "dbq"
@@ -85,7 +85,7 @@ class PostgreSQLDialect(Dialect):
     def compile_take(
         self,
         queryset: QuerySet,
-        limit: int,
+        limit: int | Slot,
         assignments: dict[str, Any],
         fields: tuple[str, ...],
         *,
@@ -116,9 +116,9 @@ class PostgreSQLDialect(Dialect):
         )
         return self.load(model, fields, self.execute(statement, parameters))
 
-    def _pick(self, queryset: QuerySet, limit: int, wait: bool) -> tuple[str, tuple]:
+    def _pick(self, queryset: QuerySet, limit: int | Slot, wait: bool) -> tuple[str, tuple]:
         locked = queryset.values("pk").select_for_update(skip_locked=not wait)
-        return self.compile(locked[:limit])
+        return self.compile_first(locked, limit)
 
     def read_clock(self) -> datetime:
         moment = self.execute("SELECT STATEMENT_TIMESTAMP()")[0][0]

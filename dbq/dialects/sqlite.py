@@ -10,7 +10,7 @@ from django.db import DatabaseError, transaction
 from django.db.models import Field, QuerySet
 from django.utils import timezone
 
-from dbq.dialects.base import Dialect, Take
+from dbq.dialects.base import Dialect, Slot, Take
 
 # Python's own
 SQLITE_TIMEOUT_SECONDS = 5.0
@@ -30,21 +30,21 @@ class SQLiteDialect(Dialect):
     def compile_take(
         self,
         queryset: QuerySet,
-        limit: int,
+        limit: int | Slot,
         assignments: dict[str, Any],
         fields: tuple[str, ...],
         *,
         wait: bool = False,
     ) -> Take:
         model = queryset.model
-        picked, picked_parameters = self.compile(queryset.values("pk")[:limit])
+        picked, picked_parameters = self.compile_first(queryset.values("pk"), limit)
         update, update_parameters = self.compile_update(model, assignments)
         statement = f"{update} WHERE id IN ({picked}) RETURNING {self._list_bare_columns(model, fields)}"
         return Take(model, fields, ((statement, update_parameters + picked_parameters),))
 
     def remove(self, queryset: QuerySet, limit: int, fields: tuple[str, ...]) -> list[Any]:
         model = queryset.model
-        picked, parameters = self.compile(queryset.values("pk")[:limit])
+        picked, parameters = self.compile_first(queryset.values("pk"), limit)
         statement = (
             f"DELETE FROM {self.quote(model._meta.db_table)} WHERE id IN ({picked})"
             f" RETURNING {self._list_bare_columns(model, fields)}"
