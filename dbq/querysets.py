@@ -66,7 +66,7 @@ class JobQuerySet(models.QuerySet):
         """
         if any(args) or any(kwargs.values()):
             raise ValueError("Jobs are created or refused; bulk_create takes no conflict options.")
-        from dbq.creation import insert
+        from dbq.creation import insert_many
         from dbq.models.job import announce_created
 
         jobs = list(objs)
@@ -77,7 +77,7 @@ class JobQuerySet(models.QuerySet):
         try:
             # A savepoint only where an error is expected, as `Job.save` does it.
             with transaction.atomic(using=alias) if keyed else nullcontext():
-                insert(jobs, alias, batch_size)
+                insert_many(jobs, alias, batch_size)
         except IntegrityError:
             holder: Any = self.model._base_manager.using(alias).filter(unique_key__in=list(keyed)).first()
             if holder is not None:

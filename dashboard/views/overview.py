@@ -19,7 +19,7 @@ from dashboard.queries.throughput import DEFAULT, RANGES, Throughput, read_throu
 from dashboard.sections import take_section
 
 # Of more queues the overview has those that need a look and the fullest: each row costs milliseconds.
-QUEUES_SHOWN = 10
+QUEUES_SHOWN = 25
 # The parts that htmx may ask for, by the id of the element that asks.
 PARTS = {
     "health": "dbq/_fragments/_health.html",

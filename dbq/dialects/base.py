@@ -109,6 +109,13 @@ class Dialect:
         values = ", ".join(batch.read(name) for name in log.sources.values())
         return f"INSERT INTO {self.quote(log.model._meta.db_table)} ({columns}) SELECT {values} FROM {source}"
 
+    def make_row_insert(self, model: type[Model], names: tuple[str, ...]) -> str:
+        """`INSERT` of one row; its parameters are values that `adapt_value` gave."""
+        fields = _get_fields(model, names)
+        columns = ", ".join(self.quote(field.column) for field in fields)
+        values = ", ".join(map(self.read_parameter, fields))
+        return f"INSERT INTO {self.quote(model._meta.db_table)} ({columns}) VALUES ({values})"
+
     def update_fenced(
         self,
         model: type[Model],
@@ -202,9 +209,9 @@ class Dialect:
     def write_uuid(self, identifier: UUID) -> str:
         return str(identifier) if self.connection.features.has_native_uuid_field else identifier.hex
 
-    def adapt_shared(self, value: Any) -> Any:
+    def adapt_value(self, value: Any) -> Any:
         """A value of a row as a parameter."""
-        return self.adapt(value) if isinstance(value, datetime) else value
+        return self.adapt(value) if isinstance(value, datetime | UUID) else value
 
     def adapt(self, value: Any) -> str:
         """A value as the text that the database reads back into its column."""

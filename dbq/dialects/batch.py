@@ -42,7 +42,7 @@ class Batch:
         for name, field in self.fields.items() if len(self.rows) > 1 else ():
             value = first[name]
             if not is_key(field) and [row[name] for row in self.rows].count(value) == len(self.rows):
-                shared[name] = self.dialect.adapt_shared(value)
+                shared[name] = self.dialect.adapt_value(value)
         return shared if len(shared) < len(self.fields) else {}
 
     # SQL

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.db import IntegrityError, models, router, transaction
 from django.db.models import Q
+from django.db.models.signals import post_save, pre_save
 from django.utils import timezone
 
 from dbq import definitions, signals, wakeup, workspaces
@@ -141,11 +142,19 @@ class Job(KeepsTexts):
         try:
             # A savepoint only where an error is expected: it costs two round trips.
             with transaction.atomic(using=alias) if self.unique_key else nullcontext():
-                super().save(*args, **{**kwargs, "force_insert": True})
+                self._insert(alias, *args, **kwargs)
         except IntegrityError:
             self._explain_duplicate(alias)
             raise
         announce_created([self], alias)
+
+    def _insert(self, alias: str, *args: Any, **kwargs: Any) -> None:
+        if pre_save.has_listeners(Job) or post_save.has_listeners(Job):
+            super().save(*args, **{**kwargs, "force_insert": True})
+            return
+        from dbq.creation import insert
+
+        insert(self, alias)
 
     def prepare(self) -> None:
         """Fill a new job from its definition, run the creation hook and check the result.

@@ -1,10 +1,12 @@
 """– → NEW: with the caller's transaction, under a key that one unfinished job may hold."""
 
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import IntegrityError, transaction
+from django.db.models.signals import post_save
 
 from dbq import signals
 from dbq.exceptions import DuplicateJob, InvalidJob
@@ -174,3 +176,79 @@ def test_the_hour_that_comes_twice_is_two_hours(settings):
 
     assert jobs[1].run_after - jobs[0].run_after == timedelta(hours=1)
     assert [job.run_after for job in jobs] == [place.astimezone(UTC) for place in places]
+
+
+# Rows past Django's own way
+
+
+FULL = {
+    "name": "edit",
+    "queue_name": "mail",
+    "priority": -3,
+    "unique_key": 'key "1" of 2%',
+    "workspace": {"text": "Zoë's \\ % 🙂", "list": [1, 2.5, None, True]},
+}
+
+
+@contextmanager
+def saving_by_django(alter=lambda job: None):
+    """Somebody listens to what only Django's own `save` sends."""
+
+    def hear(sender, instance, **_):
+        alter(instance)
+
+    post_save.connect(hear, sender=Job)
+    try:
+        yield
+    finally:
+        post_save.disconnect(hear, sender=Job)
+
+
+def make_row(create=None, **fields):
+    """A job's row, after which there is room for another one with its key."""
+    [job] = create([Job(**fields)]) if create else [Job.objects.create(**fields)]
+    [row] = Job.objects.filter(pk=job.pk).values()
+    Job._base_manager.filter(pk=job.pk).delete()
+    for name in ("id", "created", "enqueued"):
+        assert row.pop(name) == getattr(job, name), name
+    return row
+
+
+@pytest.mark.parametrize("fields", [{"name": "edit"}, FULL], ids=["plain", "full"])
+def test_every_way_to_make_a_job_makes_the_same_row(fields):
+    later = datetime(2099, 1, 1, 12, 30, 0, 250_000, tzinfo=UTC)
+    rows = []
+    for run_after in (None, later):
+        with saving_by_django():
+            rows.append(make_row(run_after=run_after, **fields))
+        rows.append(make_row(run_after=run_after, **fields))
+        rows.append(make_row(Job.objects.bulk_create, run_after=run_after, **fields))
+
+    assert rows[0] == rows[1] == rows[2]
+    assert rows[3] == rows[4] == rows[5]
+    assert rows[3]["run_after"] == later
+
+
+def test_who_listens_to_saves_hears_of_them():
+    heard = []
+    with saving_by_django(heard.append):
+        job = make_job()
+
+    assert heard == [job]
+    assert reload(job) == job
+
+
+def test_a_created_job_knows_that_it_is_saved():
+    job = make_job()
+    assert (job._state.adding, job._state.db) == (False, "default")
+    [other] = Job.objects.bulk_create([Job(name="edit")])
+    assert (other._state.adding, other._state.db) == (False, "default")
+
+
+def test_a_transaction_in_which_a_job_was_refused_cannot_go_on_unnoticed():
+    job = make_job()
+    with transaction.atomic():
+        with pytest.raises(IntegrityError):
+            Job.objects.create(name="edit", id=job.id)
+        assert transaction.get_connection().needs_rollback
+        transaction.set_rollback(True)
