@@ -159,11 +159,12 @@ def record(dialect: Dialect, results: list[Result], tally: Tally) -> list[Result
 
     A result whose fence has been overtaken belongs to a lost lease: it changes nothing, and is left out.
     """
-    accepted: list[Result] = []
+    written: set[int] = set()
     for (keeps_job, has_log, names), rows in _group(results).items():
         log = history.RUN if has_log else None
         moved = dialect.update_fenced(Job, rows, keep_fence=keeps_job, names=names, log=log)
-        accepted += [row["result"] for row in moved]
+        written |= {id(row["result"]) for row in moved}
+    accepted = [result for result in results if id(result) in written]
     for result in accepted:
         if result.has_attempt and not result.unstarted:
             history.update_attempt(dialect, result)

@@ -39,9 +39,9 @@ def test_only_rows_that_move_are_written_down():
     first, lost, last = claim(3)
     Job.objects.filter(pk=lost.pk).update(fence=lost.fence + 1)
 
-    accepted = record(*map(make_result, (first, lost, last)))
+    accepted = record(*map(make_result, (last, lost, first)))
 
-    assert {result.job.pk for result in accepted} == {first.pk, last.pk}
+    assert [result.job.pk for result in accepted] == [last.pk, first.pk], "In the order they were given."
     assert read_attempts(first) == [("edit", 1, Outcome.COMPLETED)]
     assert read_attempts(lost) == []
     assert read_attempts(last) == [("edit", 1, Outcome.COMPLETED)]
