@@ -140,10 +140,8 @@ class TaskRun:
 
     def restore_workspace(self, workspace: str | None) -> None:
         """Have the job's workspace be as this text says, or as the database has it."""
-        if workspace is None:
-            self.job.forget("workspace")
-        else:
-            self.job.workspace = json.loads(workspace)
+        # Not by forgetting it: the task may have read its job anew, and no text of the claim is left then.
+        self.job.workspace = json.loads(self.accepted if workspace is None else workspace)
 
     def add_discarded_changes(self, result: Result) -> None:
         """Put what a failed run had changed into its result, for people to look at."""

@@ -14,6 +14,7 @@ from tests.helpers import (
     promote,
     read_attempts,
     reload,
+    script,
     work_off,
 )
 
@@ -111,6 +112,23 @@ def test_what_a_broken_post_task_hook_wrote_does_not_reach_the_next_task():
     assert reload(job).workspace_before("tests.jobs.edit") == {"a": 1}
     last = reload(job).attempts.last()
     assert last.changes == [{"op": "add", "path": "/edited", "value": 1}]
+
+
+def test_what_a_broken_post_task_hook_wrote_is_undone_after_a_task_that_read_its_job_anew(settings):
+    settings.JOBS = {
+        "j": {
+            "tasks": ["tests.jobs.follow_the_script", "tests.jobs.follow_the_script_again"],
+            "post_task_hook": "tests.jobs.edit_and_raise_in_hook",
+        }
+    }
+    job = make_job(name="j", workspace={"a": 1})
+    seen = []
+
+    with script(lambda job: job.refresh_from_db(), lambda job: seen.append(dict(job.workspace))):
+        work_off()
+
+    assert seen == [{"a": 1}]
+    assert assert_state(job, State.COMPLETED).workspace == {"a": 1}
 
 
 def test_a_transaction_that_a_post_task_hook_leaves_open_is_rolled_back():
