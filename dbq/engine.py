@@ -571,10 +571,11 @@ class Engine:
                 self.suspect = None
             if not run.is_lost:
                 self.results.append(result)
+            # Counted here: two threads that end together must not both be the second.
+            waiting, left = len(self.results), len(self.ready)
         if run.is_lost:
             self.fenced += 1
             _log_lost(run)
-        waiting, left = len(self.results), len(self.ready)
         # At the first result the engine starts its clock; it hurries when the threads run dry.
         if waiting == 1 or left == 0 or left == self._prefetch // 2 or waiting == RESULTS_PER_FLUSH:
             self.wake()
