@@ -46,7 +46,9 @@ def main() -> None:
     results = {}
     for name in options.only or ("sqlite", "postgresql", "mariadb"):
         with database(name) as url, tempfile.TemporaryDirectory() as folder:
-            results[name] = measure_in_process(url, folder, options.jobs)
+            results[name] = measure_in_process(
+                url, folder, __file__, "--measure", "yes", "--jobs", str(options.jobs)
+            )
             print(f"{name}: {results[name]}", file=sys.stderr)
     options.output.write_text(json.dumps({"machine": describe_machine(), **results}, indent=2) + "\n")
     print(make_table(results))
@@ -66,8 +68,8 @@ def database(name: str) -> Iterator[str]:
             yield stack.enter_context(start(durable=True))
 
 
-def measure_in_process(url: str, folder: str, jobs: int) -> dict:
-    """Measure in a process of its own, as Django knows one configuration for life."""
+def measure_in_process(url: str, folder: str, *command: str) -> dict:
+    """Measure by a script in a process of its own, as Django knows one configuration for life."""
     environment = {
         **os.environ,
         "DATABASE_URL": url,
@@ -76,8 +78,8 @@ def measure_in_process(url: str, folder: str, jobs: int) -> dict:
         "PYTHONPATH": str(ROOT),
     }
     subprocess.run([*manage(), "migrate", "-v0"], check=True, env=environment)
-    command = [sys.executable, __file__, "--measure", "yes", "--jobs", str(jobs)]
-    return json.loads(subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE).stdout)
+    done = subprocess.run([sys.executable, *command], check=True, env=environment, stdout=subprocess.PIPE)
+    return json.loads(done.stdout)
 
 
 def manage() -> list[str]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import signal
 import statistics
@@ -30,7 +29,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-from benchmarks.engine import database, describe_machine, manage  # noqa: E402
+from benchmarks.engine import database, describe_machine, manage, measure_in_process  # noqa: E402
 
 WORKERS = 4
 SHORT, SHORT_SECONDS = 4_000, 0.001
@@ -54,23 +53,11 @@ def main() -> None:
     results = {}
     for name in options.only or DATABASES:
         with database(name) as url, tempfile.TemporaryDirectory() as folder:
-            results[name] = measure_elsewhere(url, folder, options.seed)
+            results[name] = measure_in_process(
+                url, folder, __file__, "--measure", "--seed", str(options.seed)
+            )
     options.output.write_text(json.dumps({"machine": describe_machine(), **results}, indent=2) + "\n")
     print(make_table(results))
-
-
-def measure_elsewhere(url: str, folder: str, seed: int) -> dict:
-    """Measure in a process of its own, as Django knows one configuration for life."""
-    environment = {
-        **os.environ,
-        "DATABASE_URL": url,
-        "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
-        "DBQ_BENCH_FOLDER": folder,
-        "PYTHONPATH": str(ROOT),
-    }
-    subprocess.run([*manage(), "migrate", "-v0"], check=True, env=environment)
-    command = [sys.executable, __file__, "--measure", "--seed", str(seed)]
-    return json.loads(subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE).stdout)
 
 
 # Within that process
