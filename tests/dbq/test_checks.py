@@ -24,6 +24,17 @@ def test_the_projects_own_settings_pass():
     assert [m for m in run_checks() if (m.id or "").startswith("dbq.")] == []
 
 
+def test_a_worker_refuses_what_it_cannot_work_with_and_asks_nobody_else(settings):
+    settings.DBQ = {"LEASE_SECOND": 5}
+    settings.ROOT_URLCONF = "no.such.module"
+
+    with pytest.raises(SystemCheckError) as raised:
+        call_command("worker", "--burst", skip_checks=False)
+
+    assert "dbq.E001" in str(raised.value)
+    assert "no.such.module" not in str(raised.value)
+
+
 def test_a_broken_dbq_setting_is_an_error(settings):
     settings.DBQ = {"LEASE_SECOND": 5}
 
