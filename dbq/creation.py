@@ -14,6 +14,7 @@ from django.db.models import JSONField
 from dbq import workspaces
 from dbq.dialects import get_dialect
 from dbq.models.job import Job
+from dbq.states import Lane, State
 
 # More make no statement quicker, and its document is held in memory.
 ROWS_PER_STATEMENT = 1000
@@ -22,16 +23,19 @@ ROWS_PER_STATEMENT = 1000
 def insert(job: Job, alias: str) -> None:
     """Insert a job that is filled and checked."""
     dialect = get_dialect(alias)
-    values = [dialect.adapt_value(value) for value in _make_row(job).values()]
+    row = _make_row(job)
+    names = tuple(name for name in _NAMES if name not in _USUAL or row[name] != _USUAL[name])
+    values = [dialect.adapt_value(row[name]) for name in names]
     # As Django's own `save`: who catches an error within a transaction must not go on with it.
     with transaction.mark_for_rollback_on_error(using=alias):
-        dialect.execute(_compile_insert(alias), values)
+        dialect.execute(_compile_insert(alias, names), values)
     _mark_as_saved(job, alias)
 
 
-@lru_cache(maxsize=100)
-def _compile_insert(alias: str) -> str:
-    return get_dialect(alias).make_row_insert(Job, _NAMES)
+@lru_cache(maxsize=1000)
+def _compile_insert(alias: str, names: tuple[str, ...]) -> str:
+    usual = {name: value for name, value in _USUAL.items() if name not in names}
+    return get_dialect(alias).make_row_insert(Job, names, usual)
 
 
 def insert_many(jobs: list[Job], alias: str, rows_per_statement: int | None = None) -> None:
@@ -60,4 +64,14 @@ def _make_row(job: Job) -> dict[str, Any]:
 
 
 _NAMES = tuple(field.attname for field in Job._meta.concrete_fields)
+# What most new jobs have stands in the statement itself: two thirds of the columns.
+_USUAL: dict[str, Any] = {
+    "state": str(State.NEW),
+    "lane": int(Lane.CLAIMABLE),
+    **dict.fromkeys(("attempt", "crash_count", "fence", "round_fence", "version"), 0),
+    **dict.fromkeys(("error_type", "error_message", "fingerprint"), ""),
+    **dict.fromkeys(("run_after", "worker_id", "unique_key", "initial_workspace", "progress"), None),
+    **dict.fromkeys(("started", "finished"), None),
+    "cancel_requested": False,
+}
 _TEXTS = tuple(field.attname for field in Job._meta.concrete_fields if isinstance(field, JSONField))

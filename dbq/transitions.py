@@ -99,7 +99,8 @@ def claim(
     moment = dialect.connection.ops.adapt_datetimefield_value(now)
     values = {"worker_id": worker_id, "queue_name": queue_name, "now": moment, "limit": limit}
     claimed = dialect.run_take(take, values)
-    tally.claimed(claimed, now)
+    if not dialect.counts_claims:
+        tally.claimed(claimed, now)
     return sorted(claimed, key=lambda job: (-job.priority, job.id.int))
 
 
@@ -128,7 +129,10 @@ def _compile_claim(alias: str, names: tuple[str, ...]) -> Take:
         "worker_id": worker_id,
         "started": Coalesce("started", now),
     }
-    return dialect.compile_take(jobs, Slot("limit", IntegerField()), assignments, CLAIMED)
+    limit = Slot("limit", IntegerField())
+    # Django compiles no query for rows to be locked outside of a transaction.
+    with transaction.atomic(using=alias, savepoint=False):
+        return dialect.compile_claim(jobs, limit, assignments, CLAIMED, now)
 
 
 def find_due(alias: str) -> JobQuerySet:

@@ -25,6 +25,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import packages
+
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 60
 # PostgreSQL refuses to run as root, and a user of its own could not read root's home folder,
@@ -197,11 +199,18 @@ def find_mariadb() -> Path:
 
 
 def find_program(name: str, package: str) -> Path:
-    # Debian keeps servers where only root's PATH looks.
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/libexec")
+    found = look_for(name)
+    if not found:
+        packages.install([package])
+        found = look_for(name)
     if not found:
         raise ServerMissing(f"{name} is not installed (apt-get install {package})")
     return Path(found)
+
+
+def look_for(name: str) -> str | None:
+    # Debian keeps servers where only root's PATH looks.
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/libexec")
 
 
 @contextmanager

@@ -84,6 +84,9 @@ class Dialect:
     # Statements that set how the tables are stored and kept in order, where that can be said.
     storage: ClassVar[tuple[str, ...]] = ()
 
+    # Whether a claim counts its own figures, in one statement that needs no transaction around it.
+    counts_claims: ClassVar[bool] = False
+
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
 
@@ -109,12 +112,18 @@ class Dialect:
         values = ", ".join(batch.read(name) for name in log.sources.values())
         return f"INSERT INTO {self.quote(log.model._meta.db_table)} ({columns}) SELECT {values} FROM {source}"
 
-    def make_row_insert(self, model: type[Model], names: tuple[str, ...]) -> str:
-        """`INSERT` of one row; its parameters are values that `adapt_value` gave."""
-        fields = _get_fields(model, names)
+    def make_row_insert(self, model: type[Model], names: tuple[str, ...], usual: dict[str, Any]) -> str:
+        """`INSERT` of one row; its parameters are values that `adapt_value` gave.
+
+        Args:
+            names: of the values that are parameters.
+            usual: other values, which stand in the statement: numbers, words, truths, or None.
+        """
+        fields = _get_fields(model, (*names, *usual))
         columns = ", ".join(self.quote(field.column) for field in fields)
-        values = ", ".join(map(self.read_parameter, fields))
-        return f"INSERT INTO {self.quote(model._meta.db_table)} ({columns}) VALUES ({values})"
+        values = [self.read_parameter(field) for field in fields[: len(names)]]
+        values += map(_write_literal, usual.values())
+        return f"INSERT INTO {self.quote(model._meta.db_table)} ({columns}) VALUES ({', '.join(values)})"
 
     def update_fenced(
         self,
@@ -259,6 +268,17 @@ class Dialect:
     ) -> Take:
         """A `take` to be run often; slots in it are filled by run_take."""
         raise NotImplementedError(f"{type(self).__name__} must take rows.")
+
+    def compile_claim(
+        self,
+        queryset: QuerySet,
+        limit: Slot,
+        assignments: dict[str, Any],
+        fields: tuple[str, ...],
+        now: Slot,
+    ) -> Take:
+        """A take of jobs at a time; `counts_claims` says whether it writes down their figures as well."""
+        return self.compile_take(queryset, limit, assignments, fields)
 
     def run_take(self, take: Take, values: dict[str, Any]) -> list[Any]:
         """Run a compiled take with these values for its slots."""
@@ -482,6 +502,14 @@ def _get_all_fields(model: type[Model], names: tuple[str, ...], log: Log | None)
         return fields
     others = {field.attname: field for field in log.model._meta.concrete_fields}
     return fields + tuple(others[attribute] for attribute, name in log.sources.items() if name not in names)
+
+
+def _write_literal(value: float | str | None) -> str:
+    """A value of our own as SQL."""
+    if isinstance(value, str):
+        assert value.isalnum() or not value  # noqa: S101
+        return f"'{value}'"
+    return "NULL" if value is None else str(value)
 
 
 def keeps_text(field: Field) -> bool:

@@ -13,8 +13,10 @@ from uuid import UUID
 from django.db import connections
 from django.db.models import DateTimeField, Field, JSONField, QuerySet
 
+from dbq.dialects import prepared
 from dbq.dialects.base import Dialect, Slot, Take, choose
 from dbq.dialects.batch import FencedUpdate, Rows
+from dbq.dialects.figures import COUNT_CLAIM
 
 CHANNEL = "dbq"
 
@@ -23,6 +25,7 @@ class PostgreSQLDialect(Dialect):
     poll_seconds = (0.01, 1.0)
     # deadlock_detected, serialization_failure, lock_not_available
     passing_errors = frozenset({"40P01", "40001", "55P03"})
+    counts_claims = True
     # Every job leaves two dead rows behind, every delta one: autovacuum's own fifth of a large table
     # comes after hours of them. A percent of ten million is still a walk through all indexes in minutes.
     storage = (
@@ -92,8 +95,39 @@ class PostgreSQLDialect(Dialect):
         wait: bool = False,
     ) -> Take:
         model = queryset.model
+        statement, parameters = self._make_take(queryset, limit, assignments, wait)
+        statement = f"{statement} RETURNING {self.list_columns(model, fields)}"
+        return Take(model, fields, ((statement, parameters),))
+
+    def compile_claim(
+        self,
+        queryset: QuerySet,
+        limit: Slot,
+        assignments: dict[str, Any],
+        fields: tuple[str, ...],
+        now: Slot,
+    ) -> Take:
+        model = queryset.model
+        take, parameters = self._make_take(queryset, limit, assignments, wait=False)
+        table = self.quote(model._meta.db_table)
+        statement = (
+            f"WITH taken AS ({take} RETURNING {table}.*), counted AS ({COUNT_CLAIM})"
+            # By the name of the table, as the columns have it.
+            f" SELECT {self.list_columns(model, fields)} FROM taken AS {table}"
+        )
+        return Take(model, fields, ((statement, (*parameters, now)),))
+
+    def run_take(self, take: Take, values: dict[str, Any]) -> list[Any]:
+        ready = prepared.find(self.connection) if values else None
+        if ready is None:
+            return super().run_take(take, values)
+        return self.load(take.model, take.fields, ready.run(take, values))
+
+    def _make_take(
+        self, queryset: QuerySet, limit: int | Slot, assignments: dict[str, Any], wait: bool
+    ) -> tuple[str, tuple]:
         picked, picked_parameters = self._pick(queryset, limit, wait)
-        update, update_parameters = self.compile_update(model, assignments)
+        update, update_parameters = self.compile_update(queryset.model, assignments)
         # The column of the inner statement gets a name that the outer one does not have: read as its own
         # id, it would match every row of the table.
         # The outer statement goes by primary key alone. Its rows are locked already, and with stale
@@ -101,9 +135,8 @@ class PostgreSQLDialect(Dialect):
         statement = (
             f"WITH picked (picked_id) AS MATERIALIZED ({picked}) {update}"
             f" WHERE id = ANY(ARRAY(SELECT picked_id FROM picked))"
-            f" RETURNING {self.list_columns(model, fields)}"
         )
-        return Take(model, fields, ((statement, picked_parameters + update_parameters),))
+        return statement, picked_parameters + update_parameters
 
     def remove(self, queryset: QuerySet, limit: int, fields: tuple[str, ...]) -> list[Any]:
         model = queryset.model
@@ -144,6 +177,7 @@ class PostgreSQLDialect(Dialect):
                 "SELECT set_config('idle_in_transaction_session_timeout', %s, false)",
                 (str(math.ceil(patience_seconds * 1000)),),
             )
+            prepared.begin(self.connection)
 
     def is_lent(self) -> bool:
         """Whether the session belongs to Django's pool, or to a pooler in front of the server."""

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from dbq import counts, histograms, signals, transitions
+from dbq.identifiers import uuid7_floor
 from dbq.models import Job, QueueCount, QueueCountDelta, Rollup, RollupDelta
 from dbq.results import Result
 from dbq.states import FINISHED, Outcome, State
@@ -47,6 +48,40 @@ def read_figures() -> dict[tuple[str, str], dict[str, int]]:
         total.update({name: getattr(row, name) for name in FIGURES})
         total.update(waits=sum(row.waits.values()), runs=sum(row.runs.values()))
     return {key: dict(+total) for key, total in figures.items() if +total}
+
+
+@pytest.mark.parametrize("seconds", [-3, 0, 0.0007, 0.001, 0.0011, 0.016, 0.3, 77.7, 9000, 10**12 // 4000])
+def test_a_wait_falls_into_its_bucket_whoever_counts_it(seconds):
+    # Python counts most claims, PostgreSQL counts its own.
+    job = make_job()
+    enqueued = dialect().read_clock().replace(microsecond=0) - timedelta(days=9000)
+    Job.objects.filter(pk=job.pk).update(enqueued=enqueued)
+
+    now = enqueued + timedelta(seconds=seconds)
+    tally = counts.Tally()
+    with dialect().write():
+        transitions.claim(dialect(), make_worker().pk, "default", 1, now, tally)
+        tally.write(dialect())
+
+    [figures] = [delta for delta in RollupDelta.objects.all() if delta.waits]
+    assert figures.waits == {histograms.find_bucket(seconds): 1}
+    assert figures.wait_seconds == pytest.approx(max(0, seconds))
+    assert figures.minute == now.replace(second=0, microsecond=0)
+
+
+def test_a_claim_counts_jobs_in_the_minutes_in_which_they_were_made():
+    early = dialect().read_clock() - timedelta(hours=3)
+    for number in range(2):
+        make_job(name="succeed", id=uuid7_floor(early + timedelta(milliseconds=number)))
+    make_job(name="succeed")
+    make_job(name="fail")
+
+    claim(4)
+
+    made = {(row.name, row.minute): row.created for row in RollupDelta.objects.all() if row.created}
+    assert sorted(made.values()) == [1, 1, 2]
+    assert made["succeed", early.replace(second=0, microsecond=0)] == 2
+    assert read_figures()["default", "succeed"] == {"created": 3, "waits": 3}
 
 
 # Totals

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 
 from dbq import findings, transitions
 from dbq.counts import Tally
@@ -20,7 +20,7 @@ from dbq.dialects.base import DatabaseNow
 from dbq.identifiers import uuid7
 from dbq.models import Job
 from dbq.states import Lane, State
-from tests.helpers import dialect, empty_tables, make_worker, start_engine
+from tests.helpers import dialect, empty_tables, make_job, make_worker, start_engine
 
 FINISHED = 20_000
 CLAIMABLE = 2_000
@@ -39,8 +39,26 @@ def transactional_db() -> None:
 
 
 @pytest.fixture(scope="module")
-def table(django_db_setup: None, django_db_blocker) -> Iterator[Any]:
+def early(django_db_setup: None, django_db_blocker) -> Iterator[Any]:
+    """The connection of an engine that claimed for the first time while there were next to no jobs."""
     with django_db_blocker.unblock():
+        connection.close()
+        empty_tables()
+        wrapper = connections.create_connection("default")
+        usual, connections["default"] = connections["default"], wrapper
+        dialect().prepare_engine_connection(60, 10)
+        make_job(queue_name="early")
+        claim(1, "early")
+        connections["default"] = usual
+        yield wrapper
+        wrapper.close()
+
+
+@pytest.fixture(scope="module")
+def table(early, django_db_blocker) -> Iterator[Any]:
+    with django_db_blocker.unblock():
+        # An engine may have set this session up for its own statements.
+        connection.close()
         empty_tables()
         keep_statistics()
         worker = make_worker()
@@ -168,7 +186,8 @@ class Plan:
             pass
 
     def _note(self, execute, sql, parameters, many, context):
-        if "dbq_job" in sql and not sql.startswith(("INSERT", "SAVEPOINT")):
+        is_prepared = sql.startswith("EXECUTE")
+        if is_prepared or ("dbq_job" in sql and not sql.startswith(("INSERT", "SAVEPOINT", "PREPARE"))):
             self.statements.append((sql, parameters))
         return execute(sql, parameters, many, context)
 
@@ -233,20 +252,32 @@ def read_handlers() -> int:
 pytestmark = pytest.mark.usefixtures("unblocked")
 
 
-def claim(amount: int) -> list[Job]:
-    now = dialect().read_clock()
-    return transitions.claim(dialect(), 1, "default", amount, now, Tally())
+def claim(amount: int, queue_name: str = "default") -> list[Job]:
+    with dialect().write():
+        return transitions.claim(dialect(), 1, queue_name, amount, dialect().read_clock(), Tally())
+
+
+@pytest.fixture(params=["planned now", "planned when the table was small"])
+def keeps_plans(request, early) -> Iterator[bool]:
+    """Whether the connection that claims is an engine's that keeps its plans, rather than any."""
+    usual = connections["default"]
+    is_early = request.param != "planned now"
+    if is_early:
+        connections["default"] = early
+    yield is_early and connection.vendor == "postgresql"
+    connections["default"] = usual
 
 
 @pytest.mark.fault(51)
-def test_a_claim_goes_by_its_index():
+def test_a_claim_goes_by_its_index(keeps_plans):
     plan = Plan(partial(claim, CLAIMED))
 
+    assert plan.statements[0][0].startswith("EXECUTE") is keeps_plans
     assert len(plan.answer) == CLAIMED
     plan.assert_uses("dbq_job_claim")
 
 
-def test_a_claim_of_one_reads_little():
+def test_a_claim_of_one_reads_little(keeps_plans):
     plan = Plan(partial(claim, 1))
 
     assert len(plan.answer) == 1
@@ -254,10 +285,8 @@ def test_a_claim_of_one_reads_little():
     assert plan.read < 20, "\n".join(plan.texts)
 
 
-def test_a_claim_from_an_empty_queue_reads_next_to_nothing():
-    plan = Plan(
-        lambda: transitions.claim(dialect(), 1, "nobody-waits-here", 50, dialect().read_clock(), Tally())
-    )
+def test_a_claim_from_an_empty_queue_reads_next_to_nothing(keeps_plans):
+    plan = Plan(partial(claim, 50, "nobody-waits-here"))
 
     assert plan.answer == []
     plan.assert_uses("dbq_job_claim")

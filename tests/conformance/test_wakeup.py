@@ -7,9 +7,10 @@ import pytest
 from django.db import connection, connections, transaction
 
 from dbq import wakeup
+from dbq.engine import Duty
 from dbq.models import Job, Queue
 from dbq.states import State
-from tests.helpers import RACE_SECONDS, dialect, make_job
+from tests.helpers import RACE_SECONDS, dialect, make_job, start_engine
 
 CALLS = connection.vendor == "postgresql"
 
@@ -115,3 +116,18 @@ def test_calls_can_be_turned_off(listener, settings):
     make_job()
 
     assert hear(listener) == set()
+
+
+@pytest.mark.parametrize("was_cut_off", [False, True])
+def test_a_called_worker_claims_before_it_does_what_is_due(was_cut_off):
+    make_job()
+    engine, claimed = start_engine(), []
+    engine._duties = [Duty(lambda: claimed.append(bool(engine.ready)), 60)]
+
+    engine.was_cut_off = was_cut_off
+    engine.expect_work()
+    engine.turn()
+
+    # After an outage its heartbeat comes first.
+    assert claimed == [not was_cut_off]
+    assert len(engine.ready) == 1

@@ -25,6 +25,7 @@ from tests.conformance.test_plans import (  # noqa: F401  (fixtures)
     RUNNING,
     SCHEDULED,
     Plan,
+    early,
     statistics,
     table,
     transactional_db,

@@ -1,0 +1,78 @@
+"""Statements that PostgreSQL parses and plans once for each connection of an engine.
+
+A claim is short, and planning it takes longer than running it. Its plan is kept from the first time on, when
+the table may be empty; so a session that prepares is kept from the plans that only suit small tables.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from dbq.dialects.base import Slot, Take
+
+# Through indexes, or not at all: a table that is small now will not be for long.
+PLANS = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off"
+
+
+class Prepared:
+    """What is prepared on one connection: statements by the takes that they belong to."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self._connection = connection
+        # With the takes themselves, so that no other one gets the identity of one of them.
+        self._calls: dict[int, tuple[Take, str, list[str]]] = {}
+
+    def run(self, take: Take, values: dict[str, Any]) -> list[tuple]:
+        """Run a take that is one statement, and prepare it before if it is new here."""
+        _, call, names = self._calls.get(id(take)) or self._prepare(take)
+        with self._connection.cursor() as cursor:
+            cursor.execute(call, [values[name] for name in names])
+            return cursor.fetchall()
+
+    def _prepare(self, take: Take) -> tuple[Take, str, list[str]]:
+        name = f"dbq_take_{len(self._calls) + 1}"
+        statement, names = self._write(*take.statements[0])
+        with self._connection.cursor() as cursor:
+            cursor.execute(f"PREPARE {name} AS {statement}")
+        call = f"EXECUTE {name} ({', '.join(['%s'] * len(names))})"
+        self._calls[id(take)] = take, call, names
+        return self._calls[id(take)]
+
+    def _write(self, statement: str, parameters: tuple) -> tuple[str, list[str]]:
+        """The statement with numbered slots and, so that partial indexes fit, all else written out."""
+        names: list[str] = []
+        first, *parts = statement.split("%s")
+        texts = [first]
+        with self._connection.cursor() as cursor:
+            for parameter, part in zip(parameters, parts, strict=True):
+                if isinstance(parameter, Slot):
+                    if parameter.name not in names:
+                        names.append(parameter.name)
+                    texts.append(f"${names.index(parameter.name) + 1}")
+                else:
+                    texts.append(cursor.mogrify("%s", (parameter,)))
+                texts.append(part)
+        return "".join(texts), names
+
+
+# By the driver's connection.
+_prepared: WeakKeyDictionary[Any, Prepared] = WeakKeyDictionary()
+
+
+def begin(connection: BaseDatabaseWrapper) -> None:
+    """Prepare from now on what is run on this open connection, which nobody else uses."""
+    if connection.connection in _prepared:
+        return
+    # Django binds on the server only if it is told to, and what is prepared in SQL cannot be run so.
+    if not connection.settings_dict["OPTIONS"].get("server_side_binding"):
+        with connection.cursor() as cursor:
+            cursor.execute(PLANS)
+        _prepared[connection.connection] = Prepared(connection)
+
+
+def find(connection: BaseDatabaseWrapper) -> Prepared | None:
+    """What is prepared on this connection; None if nothing is to be."""
+    return _prepared.get(connection.connection) if connection.connection is not None else None
