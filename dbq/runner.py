@@ -42,8 +42,8 @@ GARBAGE_THRESHOLD = 20_000
 # The longest keeps a worker from being back later than five seconds after its database.
 OUTAGE_PAUSES = (0.1, 4.0)
 LISTENER_RETRY_SECONDS = 30
-# The longest wait between two looks of a worker that cannot be called.
-UNCALLED_POLL_SECONDS = 0.25
+# The shortest and the longest wait between two looks of a worker that cannot be called.
+UNCALLED_POLL_SECONDS = (0.01, 0.25)
 # Until then a worker that leaves tries to write down what is left; its lease tells the rest.
 LAST_WORDS_SECONDS = 5
 COMPLAINT_SECONDS = 60
@@ -206,7 +206,7 @@ class Runner:
         engine = self.engine
         now = time.monotonic()
         if moved:
-            self._alert_until = now + wakeup.ALERT_SECONDS
+            self._be_alert()
             self._poll = 0
             if engine.ready and not all(engine.running):
                 # A thread begins sooner while nobody computes beside it.
@@ -220,10 +220,15 @@ class Runner:
             # Others end within moments and share the transaction, while there is work to do.
             self._wait(FLUSH_SECONDS)
 
+    def _be_alert(self) -> None:
+        seconds = wakeup.CALLED_ALERT_SECONDS if self._listener else wakeup.ALERT_SECONDS
+        self._alert_until = time.monotonic() + seconds
+
     def _next_poll(self, now: float) -> float:
         first, longest = get_dialect(self.engine.alias).poll_seconds
         if self._listener is None:
-            longest = min(longest, UNCALLED_POLL_SECONDS)
+            first = max(first, UNCALLED_POLL_SECONDS[0])
+            longest = min(longest, UNCALLED_POLL_SECONDS[1])
         longest = get_configuration().POLL_SECONDS or longest
         if now < self._alert_until or not self._poll:
             self._poll = min(first, longest)
@@ -276,7 +281,7 @@ class Runner:
             return
         if called & set(self.engine.queue_names):
             self.engine.expect_work()
-            self._alert_until = time.monotonic() + wakeup.ALERT_SECONDS
+            self._be_alert()
 
     def _close_listener(self) -> None:
         listener, self._listener = self._listener, None

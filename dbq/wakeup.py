@@ -20,7 +20,9 @@ from dbq.dialects import get_dialect
 logger = logging.getLogger("dbq")
 
 PAUSE_SECONDS = 0.02
-# How long a worker that was called keeps looking often.
+# How long a worker looks often after there was work: one that can be called until whoever kept silent meanwhile
+# would call anew, any other for as long as more is likely to come.
+CALLED_ALERT_SECONDS = 2.5 * PAUSE_SECONDS
 ALERT_SECONDS = 0.2
 
 _lock = threading.Lock()

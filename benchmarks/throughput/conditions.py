@@ -13,11 +13,20 @@ from benchmarks.throughput.setups import Setup
 def add_finished(setup: Setup, database: Database, amount: int) -> None:
     """So many finished jobs more, copied from one that its workers have finished."""
     copy_all(database, setup.contender.tables.finished, amount)
+    settle(setup, database)
 
 
 def add_scheduled(setup: Setup, database: Database, amount: int) -> None:
     """So many jobs more that are due in a year, copied from one that waits."""
     copy_all(database, setup.contender.tables.scheduled, amount)
+    settle(setup, database)
+
+
+def settle(setup: Setup, database: Database) -> None:
+    """Let the server be done with the copies, as it would be with rows that have lain there for days."""
+    for table in setup.contender.tables.names:
+        database.execute(f"VACUUM ANALYZE {table}")
+    database.execute("CHECKPOINT")
 
 
 def copy_all(database: Database, tables: tuple[Copies, ...], amount: int) -> None:

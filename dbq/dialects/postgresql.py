@@ -22,7 +22,7 @@ CHANNEL = "dbq"
 
 
 class PostgreSQLDialect(Dialect):
-    poll_seconds = (0.01, 1.0)
+    poll_seconds = (0.004, 1.0)
     # deadlock_detected, serialization_failure, lock_not_available
     passing_errors = frozenset({"40P01", "40001", "55P03"})
     counts_claims = True
