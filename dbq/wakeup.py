@@ -20,8 +20,8 @@ from dbq.dialects import get_dialect
 logger = logging.getLogger("dbq")
 
 PAUSE_SECONDS = 0.02
-# How long a worker looks often after there was work: one that can be called until whoever kept silent meanwhile
-# would call anew, any other for as long as more is likely to come.
+# How long a worker looks often after there was work: one that can be called until whoever kept silent
+# meanwhile would call anew, any other for as long as more is likely to come.
 CALLED_ALERT_SECONDS = 2.5 * PAUSE_SECONDS
 ALERT_SECONDS = 0.2
 
