@@ -18,8 +18,10 @@ CONTENDER = Contender(
     applications=DBQ.applications,
     databases=("postgresql", "sqlite", "mariadb"),
     tables=Tables(
-        # Of the lanes: claimable and running.
-        unfinished="SELECT count(*) FROM dbq_job WHERE lane IN (1, 3)",
+        # Claimable and running, each by its index: a walk through ten million rows takes as long
+        # as a drain, and would be counted to it.
+        unfinished="SELECT (SELECT count(*) FROM dbq_job WHERE lane = 1)"
+        " + (SELECT count(*) FROM dbq_job WHERE lane = 3)",
         names=("dbq_job", "dbq_attempt"),
         finished=(
             Copies("dbq_attempt", "outcome = 'COMPLETED'", {"id": "-n", "job_id": UUID7}),
