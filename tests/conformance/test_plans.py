@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -20,7 +21,7 @@ from dbq.dialects.base import DatabaseNow
 from dbq.identifiers import uuid7
 from dbq.models import Job
 from dbq.states import Lane, State
-from tests.helpers import dialect, empty_tables, make_job, make_worker, start_engine
+from tests.helpers import dialect, empty_tables, make_worker, start_engine
 
 FINISHED = 20_000
 CLAIMABLE = 2_000
@@ -38,18 +39,23 @@ def transactional_db() -> None:
     """The table is filled once for the module; every test rolls back what it does."""
 
 
+@contextmanager
+def through(wrapper: Any) -> Iterator[None]:
+    """Have all statements of this thread go through another connection."""
+    usual, connections["default"] = connections["default"], wrapper
+    try:
+        yield
+    finally:
+        connections["default"] = usual
+
+
 @pytest.fixture(scope="module")
 def early(django_db_setup: None, django_db_blocker) -> Iterator[Any]:
-    """The connection of an engine that claimed for the first time while there were next to no jobs."""
+    """The connection of an engine, which claims for the first time while there are next to no jobs."""
     with django_db_blocker.unblock():
-        connection.close()
-        empty_tables()
         wrapper = connections.create_connection("default")
-        usual, connections["default"] = connections["default"], wrapper
-        dialect().prepare_engine_connection(60, 10)
-        make_job(queue_name="early")
-        claim(1, "early")
-        connections["default"] = usual
+        with through(wrapper):
+            dialect().prepare_engine_connection(60, 10)
         yield wrapper
         wrapper.close()
 
@@ -64,6 +70,9 @@ def table(early, django_db_blocker) -> Iterator[Any]:
         worker = make_worker()
         fill(FINISHED // 100, Lane.FINISHED)
         take_statistics()
+        # After all that makes the server plan anew, and before the rows that a plan must suit.
+        with through(early):
+            claim(1)
         fill(FINISHED, Lane.FINISHED)
         fill(CLAIMABLE, Lane.CLAIMABLE)
         fill(SCHEDULED, Lane.WAITING)
@@ -260,12 +269,11 @@ def claim(amount: int, queue_name: str = "default") -> list[Job]:
 @pytest.fixture(params=["planned now", "planned when the table was small"])
 def keeps_plans(request, early) -> Iterator[bool]:
     """Whether the connection that claims is an engine's that keeps its plans, rather than any."""
-    usual = connections["default"]
-    is_early = request.param != "planned now"
-    if is_early:
-        connections["default"] = early
-    yield is_early and connection.vendor == "postgresql"
-    connections["default"] = usual
+    if request.param == "planned now":
+        yield False
+        return
+    with through(early):
+        yield connection.vendor == "postgresql"
 
 
 @pytest.mark.fault(51)
