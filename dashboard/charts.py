@@ -1,12 +1,13 @@
 """Where the bars of a chart stand: geometry only, drawn as SVG by the templates.
 
-All numbers are whole: a template writes them as they are in every language.
+All numbers are whole; templates write them under {% localize off %}, as they are in every language.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 # Of the view box; the page stretches it to the room there is.
@@ -49,7 +50,7 @@ class Chart:
     def middle(self) -> int:
         return self.top // 2
 
-    @property
+    @cached_property
     def paths(self) -> dict[str, str]:
         """All pieces of a tone as the "d" of one <path>: a tenth of the markup of rectangles."""
         parts: defaultdict[str, list[str]] = defaultdict(list)
@@ -98,6 +99,12 @@ def find_top(value: int) -> int:
 
 def draw_spark(completed: list[int], failed: list[int]) -> Chart:
     """A queue's last hour in a table cell, two minutes a bar."""
+    return _draw_spark(tuple(completed), tuple(failed))
+
+
+# The hour of a queue changes each minute, and its page is drawn each second.
+@lru_cache(maxsize=512)
+def _draw_spark(completed: tuple[int, ...], failed: tuple[int, ...]) -> Chart:
     rows = [
         [
             ("completed", sum(completed[place : place + 2])),

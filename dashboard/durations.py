@@ -6,8 +6,10 @@ from datetime import datetime
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
+UNITS = ((DAY, gettext_noop("%(n)s d")), (HOUR, gettext_noop("%(n)s h")), (MINUTE, gettext_noop("%(n)s min")))
 
 
 def describe(seconds: float | None) -> str:
@@ -56,7 +58,7 @@ def describe_distance(moment: datetime, now: datetime | None = None) -> str:
 
 def describe_coarsely(seconds: float) -> str:
     """The largest unit alone: beside a table's other rows the rest is noise."""
-    for size, text in ((DAY, _("%(n)s d")), (HOUR, _("%(n)s h")), (MINUTE, _("%(n)s min"))):
+    for size, text in UNITS:
         if seconds >= size:
-            return text % {"n": int(seconds // size)}
+            return _(text) % {"n": int(seconds // size)}
     return _("%(n)s s") % {"n": int(seconds)}

@@ -67,6 +67,9 @@ def group(value: float) -> str:
     """Write a number in full, with the separators of the reader's language."""
     decimals = None if float(value).is_integer() else 1
     whole = int(value) if decimals is None else value
+    if decimals is None and 0 <= whole < 1000:
+        # Alike in every language, and what most of a table's numbers are.
+        return str(whole)
     return number_format(whole, decimal_pos=decimals, use_l10n=True, force_grouping=True)
 
 

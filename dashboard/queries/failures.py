@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.utils import timezone
+from django.utils.functional import cached_property
 
 from dashboard.charts import SPARK_HEIGHT, Chart, stack
 from dashboard.limits import time_limit
@@ -50,23 +51,23 @@ class Group:
     buckets: list[int] = field(default_factory=lambda: [0] * BUCKETS)
     example: Job | None = None
 
-    @property
+    @cached_property
     def spark(self) -> Chart:
         return stack([[("failed", amount)] for amount in self.buckets], SPARK_HEIGHT)
 
-    @property
+    @cached_property
     def message(self) -> str:
         return mask_text(self.example.error_message) if self.example else ""
 
-    @property
+    @cached_property
     def task_names(self) -> list[str]:
         return [get_short_name(task) for task, _ in self.tasks.most_common(3)]
 
-    @property
+    @cached_property
     def queue_names(self) -> list[tuple[str, int]]:
         return self.queues.most_common(3)
 
-    @property
+    @cached_property
     def job_names(self) -> list[tuple[str, int]]:
         return self.names.most_common(3)
 

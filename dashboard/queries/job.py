@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -9,13 +10,16 @@ from django.utils.http import urlencode
 
 from dashboard.filters import parse_querystring
 from dashboard.limits import TookTooLong, time_limit
-from dashboard.queries.jobs import JobSearch
+from dashboard.queries.jobs import LISTED, JobSearch
+from dashboard.snapshots import shared
 from dbq.models import Attempt, Job, Operation, OperationItem
 from dbq.states import State
 
 ATTEMPTS_MAX = 60
 ACTS_MAX = 60
 RECENT_MAX = 30
+RECENT_SECONDS = 5
+RECENT_COLUMNS = ("id", "state", "started", "finished")
 SIMILAR_MAX = 5
 FRAGMENT_SECONDS = 1.0
 
@@ -71,10 +75,11 @@ class Neighbours:
     has_more: bool = False
 
 
-def find_recent_runs(job: Job) -> Neighbours:
-    """The last jobs of the same name that ran to an end, newest first."""
-    pairs = [("name", job.name), ("state", State.COMPLETED), ("state", State.FAILED)]
-    return _find(urlencode(pairs), RECENT_MAX)
+@shared(RECENT_SECONDS)
+def find_recent_runs(name: str) -> Neighbours:
+    """The last jobs of a name that ran to an end, newest first."""
+    pairs = [("name", name), ("state", State.COMPLETED), ("state", State.FAILED)]
+    return _find(urlencode(pairs), RECENT_MAX, RECENT_COLUMNS)
 
 
 def find_similar_failures(job: Job) -> Neighbours:
@@ -87,10 +92,10 @@ def find_similar_failures(job: Job) -> Neighbours:
     return Neighbours(others[:SIMILAR_MAX], querystring, found.has_more or len(others) > SIMILAR_MAX)
 
 
-def _find(querystring: str, limit: int) -> Neighbours:
+def _find(querystring: str, limit: int, columns: Iterable[str] = LISTED) -> Neighbours:
     try:
         with time_limit(FRAGMENT_SECONDS):
-            page = JobSearch(parse_querystring(querystring)).find_page()
+            page = JobSearch(parse_querystring(querystring), columns=columns).find_page()
     except TookTooLong:
         return Neighbours(None, querystring)
     return Neighbours(page.rows[:limit], querystring, len(page.rows) > limit or bool(page.next))

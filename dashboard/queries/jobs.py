@@ -12,6 +12,7 @@ from dashboard.filters import JobFilter
 from dashboard.limits import TookTooLong, time_limit
 from dashboard.numbers import Number
 from dashboard.paging import WINDOW, Key, Keys, Leg, Page, find_page
+from dashboard.snapshots import shared
 from dbq.criteria import Criteria, apply
 from dbq.identifiers import uuid7_floor
 from dbq.masking import mask_text
@@ -23,6 +24,7 @@ PAGE_SIZE = 30
 COUNT_MAX = 10_000
 COUNT_SECONDS = 0.5
 SUGGESTIONS_MAX = 100
+SUGGESTIONS_SECONDS = 10
 # Narrower windows where each row costs more to look at.
 COSTLY_WINDOW = 1_000
 COSTLY = ("workspace", "error_message")
@@ -179,6 +181,7 @@ class JobSearch:
         return criterion[0] == "state" and "state" in conditions
 
 
+@shared(SUGGESTIONS_SECONDS)
 def list_queue_names() -> list[str]:
     """Names for a field's suggestions: of queues that workers serve or operators spoke of."""
     served = Worker.objects.values_list("queue_names", flat=True)[:SUGGESTIONS_MAX]
@@ -186,5 +189,6 @@ def list_queue_names() -> list[str]:
     return sorted({*known, *(name for names in served for name in names)})
 
 
+@shared(SUGGESTIONS_SECONDS)
 def list_worker_names() -> list[str]:
     return list(Worker.objects.alive().values_list("name", flat=True)[:SUGGESTIONS_MAX])

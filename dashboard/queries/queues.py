@@ -8,10 +8,11 @@ from datetime import datetime
 from urllib.parse import urlencode
 
 from django.utils import timezone
+from django.utils.functional import cached_property
 from django.utils.translation import get_language
 
 from dashboard.limits import time_limit
-from dashboard.looks import SCHEDULED, STATES, Look
+from dashboard.looks import SCHEDULED, STATES
 from dashboard.numbers import Number
 from dashboard.queries import health
 from dashboard.queries.live import LiveCounts, count_live
@@ -43,6 +44,26 @@ def make_filters(state: str, queue_name: str = "") -> str:
         if state in (State.NEW, State.READY):
             pairs["when"] = "due"
     return urlencode(pairs | ({"queue": queue_name} if queue_name else {}))
+
+
+@dataclass(frozen=True)
+class StateCount:
+    """How many jobs of a queue are in one state, in words; the filters that show them, if there are any."""
+
+    word: str
+    tone: str
+    text: str
+    explanation: str
+    quality: str
+    filters: str
+
+
+def _make_count(state: str, number: Number, queue_name: str) -> StateCount:
+    look = STATES[state]
+    filters = make_filters(state, queue_name) if number.value else ""
+    return StateCount(
+        str(look.word), look.tone, str(number), number.explanation, number.quality.value, filters
+    )
 
 
 @dataclass
@@ -131,11 +152,11 @@ class QueueReport:
             return "standing"
         return "draining" if self.drain_seconds is not None else "growing"
 
-    @property
-    def counts(self) -> list[tuple[Look, Number, str]]:
-        """The jobs in each state: its look, how many, and the filter that shows them."""
+    @cached_property
+    def counts(self) -> list[StateCount]:
+        """The jobs in each state, as a cell shows them."""
         return [
-            (STATES[state], getattr(self, column), make_filters(state, self.name))
+            _make_count(state, getattr(self, column), self.name)
             for state, column in COLUMNS.items()
         ]
 

@@ -11,8 +11,9 @@ from urllib.parse import urlencode
 from django.db.models import Sum
 from django.utils import timezone
 from django.utils.formats import date_format
+from django.utils.functional import cached_property
+from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from dashboard.limits import time_limit
 from dashboard.snapshots import shared
@@ -68,7 +69,7 @@ class Bucket:
     def total(self) -> int:
         return self.completed + self.failed + self.cancelled
 
-    @property
+    @cached_property
     def text(self) -> str:
         """All of it in one line, for a bar's name and what is shown on hover."""
         parts = [f"{self.start_text} – {self.end_text}:"]
@@ -77,7 +78,7 @@ class Bucket:
             parts.append(_("%(cancelled)s cancelled") % vars(self))
         return " ".join(parts)
 
-    @property
+    @cached_property
     def filters(self) -> str:
         """The query string under which the job list shows the jobs that ended here."""
         return make_filters(self.start, self.end)
@@ -111,11 +112,13 @@ def make_filters(start: datetime, end: datetime) -> str:
 def read_throughput(key: str, queue_name: str = "", alias: str = "default") -> Throughput:
     """The jobs that ended in a range of RANGES, shared and with its age."""
     choice = RANGES.get(key) or RANGES[DEFAULT]
-    snapshot = shared(choice.shared_seconds)(_read_buckets)(choice.key, queue_name, alias)
+    snapshot = shared(choice.shared_seconds)(_read_buckets)(
+        choice.key, queue_name, alias, get_language()
+    )
     return Throughput(choice, queue_name, snapshot.value, snapshot.age)
 
 
-def _read_buckets(key: str, queue_name: str, alias: str) -> list[Bucket]:
+def _read_buckets(key: str, queue_name: str, alias: str, language: str | None) -> list[Bucket]:
     choice = RANGES[key]
     length = choice.bucket.total_seconds()
     end = (timezone.now().timestamp() // length + 1) * length

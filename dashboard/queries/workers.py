@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.db.models import Count
+from django.db.models import Count, F, Window
+from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from dashboard.queries.live import LiveCounts, count_live
@@ -18,7 +19,7 @@ from dbq.states import Lane
 WORKERS_MAX = 300
 # Jobs shown for one worker; it may hold more that it has claimed ahead.
 JOBS_SHOWN = 5
-HELD_MAX = 3000
+QUEUES_SHOWN = 10
 # Clocks that differ by less harm nobody who reads these screens.
 CLOCKS_APART_SECONDS = 5
 
@@ -42,6 +43,14 @@ class WorkerReport:
     @property
     def more(self) -> int:
         return self.held - len(self.jobs)
+
+    @property
+    def first_queue_names(self) -> list[str]:
+        return self.worker.queue_names[:QUEUES_SHOWN]
+
+    @property
+    def more_queues(self) -> int:
+        return max(0, len(self.worker.queue_names) - QUEUES_SHOWN)
 
 
 def list_workers(alias: str = "default") -> list[WorkerReport]:
@@ -96,12 +105,13 @@ def _read_held(alias: str) -> tuple[dict[int, int], dict[int, list[Job]]]:
     running = Job.objects.using(alias).filter(lane=Lane.RUNNING)
     counted = running.order_by().values("worker_id").annotate(amount=Count("pk"))
     held = {row["worker_id"]: row["amount"] for row in counted}
-    jobs: defaultdict[int, list[Job]] = defaultdict(list)
-    # Those with progress or an older start are what it is at; the rest it has claimed ahead.
+    # Those with an older start are what it is at; the rest it has claimed ahead.
+    started = F("started").asc(nulls_last=True)
+    place = Window(RowNumber(), partition_by=[F("worker_id")], order_by=[started, F("id").asc()])
     columns = ("name", "queue_name", "state", "next_task", "attempt", "started", "progress", "worker_id")
-    for job in running.only(*columns).order_by("worker_id", "started")[:HELD_MAX]:
-        if len(jobs[job.worker_id]) < JOBS_SHOWN:
-            jobs[job.worker_id].append(job)
+    jobs: defaultdict[int, list[Job]] = defaultdict(list)
+    for job in running.only(*columns).annotate(place=place).filter(place__lte=JOBS_SHOWN).order_by("place"):
+        jobs[job.worker_id].append(job)
     return held, jobs
 
 

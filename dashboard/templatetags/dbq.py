@@ -1,4 +1,4 @@
-"""How the console writes states, times and numbers. No markup is built here: it is in components/."""
+"""How the console writes states, times and numbers. No markup is written here: it is in components/."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 from django import template
 from django.conf import settings
+from django.forms import BoundField
 from django.template.loader import render_to_string
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
+from django.utils.html import escape
+from django.utils.safestring import mark_safe
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from dashboard import durations, looks, numbers, preferences
+from dashboard.addresses import shorten_id, write_address
 from dashboard.task_strip import Strip
 from dbq.conf import get_configuration
 from dbq.verbs import get_short_name
@@ -24,6 +29,10 @@ from dbq.verbs import get_short_name
 # A part of a name with the signs behind it, where a reader expects a line to end.
 NAME_PART = re.compile(r"[^.:_-]*[.:_-]+|[^.:_-]+")
 UNBROKEN_MAX_LENGTH = 30
+FIELD = "dbq/_fragments/_field.html"
+
+# The fields of the job filter that nothing was entered in, by language and name.
+_empty_fields: dict[tuple[str | None, str], str] = {}
 
 register = template.Library()
 
@@ -37,8 +46,7 @@ def icon(name: str, label: str = "") -> str:
 @register.simple_tag
 def state(value: object, note: str = "") -> str:
     """Show the state of a job, attempt or operation as a badge: icon, word, colour."""
-    look = looks.find_look(value)
-    return _draw("state", tone=look.tone, icon=look.icon, word=str(look.word), note=str(note))
+    return _pick(_draw_state)(get_language(), type(value), value, str(note))
 
 
 @register.simple_tag
@@ -47,10 +55,59 @@ def strip_line(strip: Strip) -> str:
     return _draw("strip_line", strip=replace(strip, progress=None))
 
 
+@register.simple_tag
+def filter_field(field: BoundField) -> str:
+    """Show a field of the job filter; an empty one is the same for everybody, and most are."""
+    if field.value() or field.errors:
+        return render_to_string(FIELD, {"field": field})
+    key = (get_language(), field.html_name)
+    if key not in _empty_fields or settings.DEBUG:
+        _empty_fields[key] = render_to_string(FIELD, {"field": field})
+    return _empty_fields[key]
+
+
+@register.simple_tag
+def light(level: str) -> str:
+    """Show how a queue is doing: good, paused, warning or alarm."""
+    return _pick(_draw_light)(get_language(), level)
+
+
+@register.simple_tag
+def moment(value: datetime | None, empty: str = "–") -> str:
+    """Show a time as its distance from now, with the exact one on hover and for machines."""
+    if value is None:
+        return _draw("none", text=empty)
+    return _fill("moment", iso=value.isoformat(), exact=exact(value), distance=distance(value))
+
+
+@register.simple_tag
+def number(value: Any) -> str:
+    """Show a count with its quality: exact, "50k+" or "≈"."""
+    if not value:
+        return _draw("none", text="–" if value is None else str(value))
+    known = value if isinstance(value, numbers.Number) else numbers.Number(value)
+    return _fill("number", quality=known.quality.value, explanation=known.explanation, text=str(known))
+
+
+# Drawing. A list has hundreds of badges, of a dozen kinds, and as many times: drawing each anew took a
+# third of a page's time.
+
+
 def _draw(component: str, **context: Any) -> str:
-    # A list has hundreds of badges, of a dozen kinds: drawing each anew took a third of a page's time.
-    draw = _draw_once.__wrapped__ if settings.DEBUG else _draw_once
-    return draw(component, get_language(), tuple(context.items()))
+    """Draw what comes in few kinds: once for each, in each language."""
+    return _pick(_draw_once)(component, get_language(), tuple(context.items()))
+
+
+def _fill(component: str, **texts: str) -> str:
+    """Draw what is never the same: once with blanks, which its template may only write, and fill these."""
+    parts = _pick(_draw_blank)(component, get_language(), tuple(texts))
+    filled = (escape(texts[part]) if place % 2 else part for place, part in enumerate(parts))
+    return mark_safe("".join(filled))  # noqa: S308
+
+
+def _pick(draw: Any) -> Any:
+    """The function itself where templates are being written, and must be read anew."""
+    return draw.__wrapped__ if settings.DEBUG else draw
 
 
 @lru_cache(maxsize=1024)
@@ -58,25 +115,23 @@ def _draw_once(component: str, language: str | None, context: tuple[tuple[str, A
     return render_to_string(f"dbq/components/_{component}.html", dict(context))
 
 
-@register.inclusion_tag("dbq/components/_light.html")
-def light(level: str) -> dict[str, Any]:
-    """Show how a queue is doing: good, paused, warning or alarm."""
-    return {"look": looks.LIGHTS.get(level, looks.UNKNOWN)}
+@lru_cache(maxsize=256)
+def _draw_state(language: str | None, kind: type, value: Any, note: str) -> str:
+    look = looks.find_look(value)
+    return _draw("state", tone=look.tone, icon=look.icon, word=str(look.word), note=note)
 
 
-@register.inclusion_tag("dbq/components/_moment.html")
-def moment(value: datetime | None, empty: str = "–") -> dict[str, Any]:
-    """Show a time as its distance from now, with the exact one on hover and for machines."""
-    if value is None:
-        return {"value": None, "empty": empty}
-    return {"value": value, "iso": value.isoformat(), "exact": exact(value), "distance": distance(value)}
+@lru_cache(maxsize=64)
+def _draw_light(language: str | None, level: str) -> str:
+    look = looks.LIGHTS.get(level, looks.UNKNOWN)
+    return _draw("light", tone=look.tone, icon=look.icon, word=str(look.word))
 
 
-@register.inclusion_tag("dbq/components/_number.html")
-def number(value: Any) -> dict[str, Any]:
-    """Show a count with its quality: exact, "50k+" or "≈"."""
-    known = value if value is None or isinstance(value, numbers.Number) else numbers.Number(value)
-    return {"number": known}
+@lru_cache(maxsize=64)
+def _draw_blank(component: str, language: str | None, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Markup and the names of blanks by turns: whatever stands at an odd place is a name."""
+    blanks = {name: f"\0{name}\0" for name in names}
+    return tuple(render_to_string(f"dbq/components/_{component}.html", blanks).strip().split("\0"))
 
 
 @register.simple_tag
@@ -115,7 +170,7 @@ def exact(value: datetime) -> str:
 @register.filter
 def short_id(value: object) -> str:
     """The last eight digits of an id: the first ones only tell the time."""
-    return str(value)[-8:]
+    return shorten_id(value)
 
 
 @register.filter
@@ -157,6 +212,12 @@ def address(*names: str) -> str:
         except NoReverseMatch:
             continue
     return ""
+
+
+@register.filter
+def route(value: UUID | str, name: str) -> str:
+    """The address of a route for one of many rows."""
+    return write_address(name, value)
 
 
 @register.filter

@@ -16,7 +16,7 @@ from dashboard.preferences import find_patience
 from dashboard.queries.failures import PERIODS, ROWS_MAX, SORTS, find_failures
 from dashboard.queries.jobs import list_queue_names
 from dbq import operations
-from dbq.verbs import VERBS
+from dbq.verbs import VERBS, Verb
 
 GROUP_VERBS = ("retry", "requeue", "delete")
 PERIOD_WORDS = {"1h": _("1 hour"), "24h": _("24 hours"), "7d": _("7 days"), "all": _("All")}
@@ -29,6 +29,15 @@ class Choice:
     label: object
     address: str
     is_current: bool
+
+
+@dataclass(frozen=True)
+class Button:
+    """A verb as every row shows it, its label already in the reader's language."""
+
+    name: str
+    label: str
+    is_final: bool
 
 
 @allow()
@@ -46,11 +55,15 @@ def failure_list(request: HttpRequest) -> HttpResponse:
         "periods": [_make_choice("period", *item, kept) for item in PERIOD_WORDS.items()],
         "sorts": [_make_choice("sort", *item, kept) for item in SORT_WORDS.items()],
         "kept": kept,
-        "verbs": [VERBS[verb] for verb in GROUP_VERBS if operations.may(request.user, verb)],
+        "verbs": [_make_button(VERBS[verb]) for verb in GROUP_VERBS if operations.may(request.user, verb)],
     }
     if is_fragment(request):
         return render(request, "dbq/_fragments/_failure_groups.html", context)
-    return render(request, "dbq/failure_list.html", {**context, "queue_names": list_queue_names()})
+    return render(request, "dbq/failure_list.html", {**context, "queue_names": list_queue_names().value})
+
+
+def _make_button(verb: Verb) -> Button:
+    return Button(verb.name, str(verb.label), verb.is_final)
 
 
 def _choose(request: HttpRequest, name: str, choices: object, default: str) -> str:

@@ -14,11 +14,13 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from dashboard import tracebacks
+from dashboard import durations, tracebacks
 from dashboard.access import allow, is_fragment
+from dashboard.addresses import shorten_id, write_job_address
 from dashboard.changes import Replay
 from dashboard.charts import Chart, stack
 from dashboard.job_forms import ActForm, RescheduleForm, ResumeForm
+from dashboard.looks import find_look
 from dashboard.queries import job as queries
 from dashboard.reasons import Surroundings, explain
 from dashboard.task_strip import make_strip
@@ -53,6 +55,20 @@ class Act:
     address: str
     effect: str
     form: ActForm
+
+
+@dataclass(frozen=True)
+class Run:
+    """One of the last jobs of the same name: a bar of the chart and a row of its table."""
+
+    short_id: str
+    address: str
+    state: str
+    seconds: float
+    duration: str
+    # All of it in one line.
+    label: str
+    is_this: bool
 
 
 @allow()
@@ -146,22 +162,34 @@ def make_act(job: Job, name: str) -> Act:
 
 
 def _make_recent(job: Job) -> dict[str, Any]:
-    recent = queries.find_recent_runs(job)
+    recent = queries.find_recent_runs(job.name).value
     if recent.jobs is None:
         return {"recent": recent, "recent_chart": None}
-    runs = [run for run in reversed(recent.jobs) if run.started and run.finished]
+    label = _("%(id)s: %(state)s after %(duration)s")
+    runs = [
+        _make_run(other, label, is_this=other.pk == job.pk)
+        for other in reversed(recent.jobs)
+        if other.started and other.finished
+    ]
     return {"recent": recent, "recent_runs": runs, "recent_chart": _draw_runs(runs)}
 
 
-def _draw_runs(runs: list[Job]) -> Chart | None:
+def _make_run(job: Job, label: str, is_this: bool) -> Run:
+    assert job.started is not None and job.finished is not None  # noqa: S101
+    seconds = (job.finished - job.started).total_seconds()
+    parts = {
+        "id": shorten_id(job.pk),
+        "state": find_look(job.state).word,
+        "duration": durations.describe(seconds),
+    }
+    return Run(
+        parts["id"], write_job_address(job.pk), job.state, seconds, parts["duration"], label % parts, is_this
+    )
+
+
+def _draw_runs(runs: list[Run]) -> Chart | None:
     """How long the last runs took, oldest first; by their order of magnitude, so that all can be seen."""
     if len(runs) < 2:
         return None
-    rows = [[(run.state.lower(), max(1, _measure(run)))] for run in runs]
+    rows = [[(run.state.lower(), max(1, round(100 * math.log10(1 + max(0, run.seconds * 1000)))))] for run in runs]
     return stack(rows, SPARK_HEIGHT, runs)
-
-
-def _measure(run: Job) -> int:
-    assert run.started is not None and run.finished is not None  # noqa: S101
-    milliseconds = (run.finished - run.started).total_seconds() * 1000
-    return round(100 * math.log10(1 + max(0, milliseconds)))

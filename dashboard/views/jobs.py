@@ -8,13 +8,13 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
-from django.urls import reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 from django_htmx.http import push_url
 
 from dashboard.access import allow, get_htmx, is_fragment
+from dashboard.addresses import find_address, shorten_id, write_job_address
 from dashboard.filters import JobFilter, list_names
 from dashboard.numbers import Number
 from dashboard.paging import Page
@@ -44,6 +44,8 @@ class Row:
     reason: Reason | None
     error: str
     can_retry: bool
+    address: str
+    short_id: str
 
 
 @allow()
@@ -66,7 +68,7 @@ def job_list(request: HttpRequest) -> HttpResponse:
 def _write_address(job_filter: JobFilter, request: HttpRequest, **places: str) -> str:
     pairs = {name: value for name, value in places.items() if value}
     query = "&".join(filter(None, (job_filter.querystring, _sort_pair(request), urlencode(pairs))))
-    return f"{reverse('dbq:job-list')}{'?' if query else ''}{query}"
+    return f"{find_address('dbq:job-list')}{'?' if query else ''}{query}"
 
 
 def _sort_pair(request: HttpRequest) -> str:
@@ -92,7 +94,7 @@ def _make_list(request: HttpRequest, job_filter: JobFilter) -> dict[str, Any]:
         "bulk_verbs": [VERBS[name] for name in BULK_VERBS if operations.may(request.user, name)],
         "is_more_open": bool({*job_filter.active, *job_filter.errors} - set(FIRST_FILTERS)),
         "here": _write_address(job_filter, request, after=after, before=before),
-        "clear": reverse("dbq:job-list"),
+        "clear": find_address("dbq:job-list"),
         **_make_links(page, job_filter, request),
         **_make_suggestions(request),
     }
@@ -105,6 +107,8 @@ def _make_row(job: Job, surroundings: Surroundings, may_retry: bool) -> Row:
         reason=surroundings.explain_briefly(job),
         error=mask_text(job.error_message) if job.state != State.COMPLETED else "",
         can_retry=may_retry and operations.can_act("retry", job),
+        address=write_job_address(job.pk),
+        short_id=shorten_id(job.pk),
     )
 
 
@@ -125,7 +129,7 @@ def _make_links(page: Page, job_filter: JobFilter, request: HttpRequest) -> dict
 
 def _write_export_address(job_filter: JobFilter, name: str) -> str:
     query = "&".join(filter(None, (job_filter.querystring, urlencode({"format": name}))))
-    return f"{reverse('dbq:jobs-export')}?{query}"
+    return f"{find_address('dbq:jobs-export')}?{query}"
 
 
 def _make_suggestions(request: HttpRequest) -> dict[str, list[str]]:
@@ -133,8 +137,8 @@ def _make_suggestions(request: HttpRequest) -> dict[str, list[str]]:
         return {}
     return {
         **list_names(),
-        "queue_names": list_queue_names(),
-        "worker_names": list_worker_names(),
+        "queue_names": list_queue_names().value,
+        "worker_names": list_worker_names().value,
     }
 
 
@@ -166,7 +170,7 @@ def _write_list_address(job_filter: JobFilter, **changed: Iterable[str]) -> str:
     for name, values in changed.items():
         data.setlist(name, [str(value) for value in values])
     query = data.urlencode()
-    return f"{reverse('dbq:job-list')}{'?' if query else ''}{query}"
+    return f"{find_address('dbq:job-list')}{'?' if query else ''}{query}"
 
 
 @dataclass(frozen=True)

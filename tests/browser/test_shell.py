@@ -255,7 +255,7 @@ def test_the_chart_of_one_queue_is_chosen_and_the_clock_goes_on(busy, console, l
     tick(console)
     expect(console.get_by_label("Queue of the chart")).to_have_value("default")
     open_page(console, live_server, "queue-list")
-    console.get_by_role("link", name="Chart of default").click()
+    console.get_by_role("link", name="Chart of this queue: default").click()
     console.wait_for_url("**/dbq/?queue=default#throughput")
     expect(console.get_by_label("Queue of the chart")).to_have_value("default")
 
