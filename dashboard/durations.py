@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 
 from django.utils import timezone
+from django.utils.translation import get_language, gettext_noop
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop
 
-MINUTE, HOUR, DAY = 60, 3600, 86_400
-UNITS = ((DAY, gettext_noop("%(n)s d")), (HOUR, gettext_noop("%(n)s h")), (MINUTE, gettext_noop("%(n)s min")))
+SECOND, MINUTE, HOUR, DAY = 1, 60, 3600, 86_400
+UNITS = (
+    (DAY, gettext_noop("%(n)s d")),
+    (HOUR, gettext_noop("%(n)s h")),
+    (MINUTE, gettext_noop("%(n)s min")),
+    (SECOND, gettext_noop("%(n)s s")),
+)
 
 
 def describe(seconds: float | None) -> str:
@@ -51,14 +57,28 @@ def describe_distance(moment: datetime, now: datetime | None = None) -> str:
     seconds = ((now or timezone.now()) - moment).total_seconds()
     if abs(seconds) < 1:
         return _("just now")
-    words = describe_coarsely(abs(seconds))
-    text = _("%(duration)s ago") if seconds > 0 else _("in %(duration)s")
-    return text % {"duration": words}
+    place, amount = _find_unit(abs(seconds))
+    return _say_distance(get_language(), place, amount, seconds > 0)
 
 
 def describe_coarsely(seconds: float) -> str:
     """The largest unit alone: beside a table's other rows the rest is noise."""
-    for size, text in UNITS:
-        if seconds >= size:
-            return _(text) % {"n": int(seconds // size)}
-    return _("%(n)s s") % {"n": int(seconds)}
+    return _say(get_language(), *_find_unit(seconds))
+
+
+def _find_unit(seconds: float) -> tuple[int, int]:
+    """The place in UNITS of the largest that fits, and how many of it."""
+    place = next(place for place, (size, _text) in enumerate(UNITS) if seconds >= size or size == SECOND)
+    return place, int(seconds // UNITS[place][0])
+
+
+# A table says a few dozen of them a hundred times.
+@lru_cache(maxsize=2048)
+def _say(language: str | None, place: int, amount: int) -> str:
+    return _(UNITS[place][1]) % {"n": amount}
+
+
+@lru_cache(maxsize=2048)
+def _say_distance(language: str | None, place: int, amount: int, is_past: bool) -> str:
+    text = _("%(duration)s ago") if is_past else _("in %(duration)s")
+    return text % {"duration": _say(language, place, amount)}

@@ -66,7 +66,14 @@ class CleanupForm(forms.Form):
 
     def __init__(self, data: Any, queue_names: list[str]) -> None:
         super().__init__(data)
+        self.queue_names = queue_names
         self.fields["queue"].choices = [(name, name) for name in queue_names]  # type: ignore[attr-defined]
+
+    @property
+    def queue_boxes(self) -> list[tuple[str, bool]]:
+        """The queues and whether each is ticked: of hundreds, Django's own boxes take a page's time."""
+        ticked = set(self["queue"].value() or ())
+        return [(name, name in ticked) for name in self.queue_names]
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -18,6 +19,9 @@ class Quality(Enum):
     ESTIMATE = "estimate"
 
 
+WORST_FIRST = (Quality.ESTIMATE, Quality.AT_LEAST, Quality.EXACT)
+
+
 @dataclass(frozen=True)
 class Number:
     """A count and its quality: exact, "50k+" or "≈ 50k"."""
@@ -31,10 +35,15 @@ class Number:
         return cls(limit, Quality.AT_LEAST) if count > limit else cls(count)
 
     def __add__(self, other: Number) -> Number:
-        for quality in (Quality.ESTIMATE, Quality.AT_LEAST):
-            if quality in (self.quality, other.quality):
-                return Number(self.value + other.value, quality)
-        return Number(self.value + other.value)
+        return Number.total((self, other))
+
+    @classmethod
+    def total(cls, numbers: Iterable[Number]) -> Number:
+        """All of them added up; as good as the worst."""
+        known = list(numbers)
+        qualities = {number.quality for number in known}
+        worst = next((quality for quality in WORST_FIRST if quality in qualities), Quality.EXACT)
+        return cls(sum(number.value for number in known), worst)
 
     def __bool__(self) -> bool:
         return bool(self.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -37,6 +38,11 @@ class Surroundings:
 
     paused: dict[str, Queue] = field(default_factory=dict)
     served: frozenset[str] = frozenset()
+
+    @classmethod
+    def read_for(cls, jobs: Iterable[Job]) -> Surroundings:
+        """What these jobs may wait for; nothing is asked if none of them waits."""
+        return cls.read() if any(job.lane in (Lane.CLAIMABLE, Lane.WAITING) for job in jobs) else cls()
 
     @classmethod
     def read(cls) -> Surroundings:

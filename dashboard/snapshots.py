@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 KEYS_MAX = 200
@@ -21,6 +21,8 @@ class Snapshot:
 
     value: Any
     made: float
+    # Markup that shows it, by what else it depends on: the next who looks is given the same.
+    drawn: dict[tuple, str] = field(default_factory=dict, compare=False)
 
     @property
     def age(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -85,6 +85,7 @@ class Failures:
     # From when to when the trends go.
     start: datetime
     end: datetime
+    drawn: dict[tuple, str] = field(default_factory=dict)
 
 
 def find_failures(period: str, sort: str, queue_name: str = "", name: str = "", age: float = 0) -> Failures:
@@ -92,8 +93,8 @@ def find_failures(period: str, sort: str, queue_name: str = "", name: str = "", 
 
     Groups that were made for somebody else will do if they are younger than `age` seconds.
     """
-    failures: Failures = _find_failures.within(age, period, sort, queue_name, name).value
-    return failures
+    snapshot = _find_failures.within(age, period, sort, queue_name, name)
+    return replace(snapshot.value, drawn=snapshot.drawn)
 
 
 @shared(0)

@@ -80,7 +80,7 @@ def _find_waiting(report: QueueReport, now: datetime) -> Iterator[Finding]:
 
 
 def _find_failures(report: QueueReport) -> Iterator[Finding]:
-    failed = sum(report.rates.failed)
+    failed = report.rates.failed
     level = judge_failures(failed, report.rates.ended)
     if level == "good":
         return

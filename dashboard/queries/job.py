@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from django.utils.http import urlencode
 
 from dashboard.filters import parse_querystring
-from dashboard.limits import TookTooLong, time_limit
-from dashboard.queries.jobs import LISTED, JobSearch
+from dashboard.limits import TookTooLong
+from dashboard.queries.jobs import JobSearch
 from dashboard.snapshots import shared
 from dbq.models import Attempt, Job, Operation, OperationItem
 from dbq.states import State
@@ -18,9 +18,10 @@ from dbq.states import State
 ATTEMPTS_MAX = 60
 ACTS_MAX = 60
 RECENT_MAX = 30
-RECENT_SECONDS = 5
+SHARED_SECONDS = 5
 RECENT_COLUMNS = ("id", "state", "started", "finished")
 SIMILAR_MAX = 5
+SIMILAR_COLUMNS = ("id", "name", "queue_name", "finished")
 FRAGMENT_SECONDS = 1.0
 
 
@@ -75,7 +76,7 @@ class Neighbours:
     has_more: bool = False
 
 
-@shared(RECENT_SECONDS)
+@shared(SHARED_SECONDS)
 def find_recent_runs(name: str) -> Neighbours:
     """The last jobs of a name that ran to an end, newest first."""
     pairs = [("name", name), ("state", State.COMPLETED), ("state", State.FAILED)]
@@ -84,18 +85,23 @@ def find_recent_runs(name: str) -> Neighbours:
 
 def find_similar_failures(job: Job) -> Neighbours:
     """The newest jobs that failed the same way, without this one."""
-    querystring = urlencode([("fingerprint", job.fingerprint), ("state", State.FAILED)])
-    found = _find(querystring, SIMILAR_MAX + 1)
+    found: Neighbours = _find_alike(job.fingerprint).value
     if found.jobs is None:
         return found
     others = [other for other in found.jobs if other.pk != job.pk]
-    return Neighbours(others[:SIMILAR_MAX], querystring, found.has_more or len(others) > SIMILAR_MAX)
+    return replace(found, jobs=others[:SIMILAR_MAX], has_more=found.has_more or len(others) > SIMILAR_MAX)
 
 
-def _find(querystring: str, limit: int, columns: Iterable[str] = LISTED) -> Neighbours:
+@shared(SHARED_SECONDS)
+def _find_alike(fingerprint: str) -> Neighbours:
+    pairs = [("fingerprint", fingerprint), ("state", State.FAILED)]
+    return _find(urlencode(pairs), SIMILAR_MAX + 1, SIMILAR_COLUMNS)
+
+
+def _find(querystring: str, limit: int, columns: Iterable[str]) -> Neighbours:
+    search = JobSearch(parse_querystring(querystring), columns=columns)
     try:
-        with time_limit(FRAGMENT_SECONDS):
-            page = JobSearch(parse_querystring(querystring), columns=columns).find_page()
+        page = search.find_page(seconds=FRAGMENT_SECONDS)
     except TookTooLong:
         return Neighbours(None, querystring)
     return Neighbours(page.rows[:limit], querystring, len(page.rows) > limit or bool(page.next))

@@ -9,7 +9,7 @@ from typing import Any
 from django.utils.functional import cached_property
 
 from dashboard.filters import JobFilter
-from dashboard.limits import TookTooLong, time_limit
+from dashboard.limits import SECONDS, TookTooLong, time_limit
 from dashboard.numbers import Number
 from dashboard.paging import WINDOW, Key, Keys, Leg, Page, find_page
 from dashboard.snapshots import shared
@@ -93,11 +93,11 @@ class JobSearch:
     def keys(self) -> Keys:
         return ORDERS[self.order]
 
-    def find_page(self, *, after: str = "", before: str = "") -> Page:
-        """One page of it; raises TookTooLong."""
+    def find_page(self, *, after: str = "", before: str = "", seconds: float = SECONDS) -> Page:
+        """One page of it, each statement in so many seconds; raises TookTooLong."""
         if not self.filter.is_valid():
             return Page(is_whole=True)
-        with time_limit():
+        with time_limit(seconds):
             page = find_page(self._make_legs(), self.keys, self.size, after=after, before=before)
         if "error_message" in self.fields:
             page.rows = list(self._keep_visible(page.rows))

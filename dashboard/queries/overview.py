@@ -28,7 +28,7 @@ def list_totals(reports: list[QueueReport]) -> list[Total]:
     return [
         Total(
             STATES[state],
-            sum((getattr(report, column) for report in reports), Number(0)),
+            Number.total(getattr(report, column) for report in reports),
             make_filters(state),
         )
         for state, column in COLUMNS.items()

@@ -155,10 +155,7 @@ class QueueReport:
     @cached_property
     def counts(self) -> list[StateCount]:
         """The jobs in each state, as a cell shows them."""
-        return [
-            _make_count(state, getattr(self, column), self.name)
-            for state, column in COLUMNS.items()
-        ]
+        return [_make_count(state, getattr(self, column), self.name) for state, column in COLUMNS.items()]
 
 
 @dataclass(frozen=True)
@@ -168,6 +165,7 @@ class QueuesReport:
     queues: list[QueueReport]
     rates_age: float
     age: float = 0
+    drawn: dict[tuple, str] = field(default_factory=dict)
 
     @property
     def troubled(self) -> list[QueueReport]:
@@ -220,7 +218,8 @@ def report_queues(alias: str = "default", age: float = 0) -> QueuesReport:
     """
     snapshot = _report_queues.within(age, alias, get_language())
     report: QueuesReport = snapshot.value
-    return replace(report, age=snapshot.age, rates_age=report.rates_age + snapshot.age)
+    rates_age = report.rates_age + snapshot.age
+    return replace(report, age=snapshot.age, rates_age=rates_age, drawn=snapshot.drawn)
 
 
 @shared(0)

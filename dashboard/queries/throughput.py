@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.functional import cached_property
@@ -90,6 +88,7 @@ class Throughput:
     queue_name: str
     buckets: list[Bucket]
     age: float
+    drawn: dict[tuple, str]
 
     @property
     def completed(self) -> int:
@@ -112,10 +111,8 @@ def make_filters(start: datetime, end: datetime) -> str:
 def read_throughput(key: str, queue_name: str = "", alias: str = "default") -> Throughput:
     """The jobs that ended in a range of RANGES, shared and with its age."""
     choice = RANGES.get(key) or RANGES[DEFAULT]
-    snapshot = shared(choice.shared_seconds)(_read_buckets)(
-        choice.key, queue_name, alias, get_language()
-    )
-    return Throughput(choice, queue_name, snapshot.value, snapshot.age)
+    snapshot = shared(choice.shared_seconds)(_read_buckets)(choice.key, queue_name, alias, get_language())
+    return Throughput(choice, queue_name, snapshot.value, snapshot.age, snapshot.drawn)
 
 
 def _read_buckets(key: str, queue_name: str, alias: str, language: str | None) -> list[Bucket]:
@@ -140,18 +137,19 @@ def _read_buckets(key: str, queue_name: str, alias: str, language: str | None) -
     return buckets
 
 
-def _sum_figures(since: datetime, queue_name: str, alias: str) -> Iterator[Mapping[str, Any]]:
+def _sum_figures(since: datetime, queue_name: str, alias: str) -> QuerySet:
     # By minute: cutting times to a bucket's length in the database would cost more than it saves.
-    for model in (Rollup, RollupDelta):
-        figures = model.objects.using(alias).filter(minute__gte=since)
-        if queue_name:
-            figures = figures.filter(queue_name=queue_name)
-        yield from (
-            figures.order_by()
-            .values("minute")
-            .annotate(
-                sum_completed=Sum("completed"),
-                sum_failed=Sum("failed"),
-                sum_cancelled=Sum("cancelled"),
-            )
+    chosen = {"queue_name": queue_name} if queue_name else {}
+    parts = [
+        model.objects.using(alias)
+        .filter(minute__gte=since, **chosen)
+        .order_by()
+        .values("minute")
+        .annotate(
+            sum_completed=Sum("completed"),
+            sum_failed=Sum("failed"),
+            sum_cancelled=Sum("cancelled"),
         )
+        for model in (Rollup, RollupDelta)
+    ]
+    return parts[0].union(parts[1], all=True)

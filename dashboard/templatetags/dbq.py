@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from dataclasses import replace
 from datetime import datetime
@@ -15,20 +16,21 @@ from django.forms import BoundField
 from django.template.loader import render_to_string
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
-from django.utils.html import escape
-from django.utils.safestring import mark_safe
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from dashboard import durations, looks, numbers, preferences
 from dashboard.addresses import shorten_id, write_address
-from dashboard.task_strip import Strip
+from dashboard.task_strip import Progress, Strip
 from dbq.conf import get_configuration
+from dbq.states import State
 from dbq.verbs import get_short_name
 
 # A part of a name with the signs behind it, where a reader expects a line to end.
 NAME_PART = re.compile(r"[^.:_-]*[.:_-]+|[^.:_-]+")
 UNBROKEN_MAX_LENGTH = 30
+ERROR_LENGTH, ERROR_BRIEF_LENGTH = 500, 140
 FIELD = "dbq/_fragments/_field.html"
 
 # The fields of the job filter that nothing was entered in, by language and name.
@@ -77,7 +79,7 @@ def moment(value: datetime | None, empty: str = "–") -> str:
     """Show a time as its distance from now, with the exact one on hover and for machines."""
     if value is None:
         return _draw("none", text=empty)
-    return _fill("moment", iso=value.isoformat(), exact=exact(value), distance=distance(value))
+    return _fill("moment", {}, iso=value.isoformat(), exact=exact(value), distance=distance(value))
 
 
 @register.simple_tag
@@ -86,7 +88,90 @@ def number(value: Any) -> str:
     if not value:
         return _draw("none", text="–" if value is None else str(value))
     known = value if isinstance(value, numbers.Number) else numbers.Number(value)
-    return _fill("number", quality=known.quality.value, explanation=known.explanation, text=str(known))
+    return _fill("number", {}, quality=known.quality.value, explanation=known.explanation, text=str(known))
+
+
+@register.simple_tag
+def job_row(row: Any, bulk_verbs: object, way_back: str) -> str:
+    """Show one job of the list; a page has thirty, of few shapes."""
+    job = row.job
+    flags = {
+        "has_tick": bool(bulk_verbs),
+        "has_error": bool(row.error),
+        "has_reason": bool(row.reason),
+        "is_asked_to_end": job.cancel_requested,
+        "has_priority": bool(job.priority),
+        "has_started": job.started is not None,
+        "has_finished": job.finished is not None,
+        "is_running": job.started is not None and job.state == State.PROCESSING,
+        "can_retry": row.can_retry,
+    }
+    return _fill(
+        "job_row",
+        flags,
+        pk=str(job.pk),
+        short_id=row.short_id,
+        name=job.name,
+        address=row.address,
+        error=cut(row.error, ERROR_LENGTH),
+        error_brief=cut(row.error, ERROR_BRIEF_LENGTH),
+        error_type=job.error_type,
+        state=state(job.state),
+        reason=row.reason.text if row.reason else "",
+        reason_brief=row.reason.brief if row.reason else "",
+        reason_level=row.reason.level if row.reason else "",
+        strip=strip_line(row.strip),
+        progress=_draw_progress(row.strip.progress),
+        queue_name=job.queue_name,
+        priority=str(job.priority),
+        created=moment(job.created),
+        finished=moment(job.finished),
+        took=until(job.finished, job.started),
+        retry_address=write_address("dbq:job-retry", job.pk) if row.can_retry else "",
+        way_back=way_back,
+    )
+
+
+def _draw_progress(progress: Progress | None) -> str:
+    if progress is None:
+        return ""
+    return render_to_string("dbq/components/_strip_progress.html", {"progress": progress})
+
+
+def cut(text: str, length: int) -> str:
+    """The text, or its beginning and an ellipsis: at most so many characters."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+@register.tag
+def draw_once(parser: template.base.Parser, token: template.base.Token) -> DrawnOnce:
+    """Draw a part of a page for all who see one snapshot: {% draw_once snapshot.drawn "part" other… %}.
+
+    The others are what else the part depends on. It must hold nothing of one reader's, such as a token.
+    """
+    _tag, *parts = token.split_contents()
+    if len(parts) < 2:
+        raise template.TemplateSyntaxError(
+            "draw_once needs what a snapshot keeps of it, and the part's name."
+        )
+    nodelist = parser.parse(("enddraw_once",))
+    parser.delete_first_token()
+    return DrawnOnce(nodelist, *map(parser.compile_filter, parts))
+
+
+class DrawnOnce(template.Node):
+    def __init__(self, nodelist: template.NodeList, kept: Any, *others: Any) -> None:
+        self.nodelist = nodelist
+        self.kept = kept
+        self.others = others
+
+    def render(self, context: template.Context) -> SafeString:
+        kept = self.kept.resolve(context)
+        others = (other.resolve(context) for other in self.others)
+        key = (get_language(), timezone.get_current_timezone_name(), *others)
+        if key not in kept:
+            kept[key] = self.nodelist.render(context)
+        return kept[key]
 
 
 # Drawing. A list has hundreds of badges, of a dozen kinds, and as many times: drawing each anew took a
@@ -98,11 +183,19 @@ def _draw(component: str, **context: Any) -> str:
     return _pick(_draw_once)(component, get_language(), tuple(context.items()))
 
 
-def _fill(component: str, **texts: str) -> str:
-    """Draw what is never the same: once with blanks, which its template may only write, and fill these."""
-    parts = _pick(_draw_blank)(component, get_language(), tuple(texts))
-    filled = (escape(texts[part]) if place % 2 else part for place, part in enumerate(parts))
+def _fill(component: str, flags: dict[str, bool], **texts: str) -> str:
+    """Draw what is never the same: once for all with these flags, with blanks for the texts, and fill them.
+
+    Its template decides by the flags, and writes the texts as they come.
+    """
+    parts = _pick(_draw_blank)(component, get_language(), tuple(flags.items()), tuple(texts))
+    filled = (_escape(texts[part]) if place % 2 else part for place, part in enumerate(parts))
     return mark_safe("".join(filled))  # noqa: S308
+
+
+def _escape(text: str) -> str:
+    """As templates do: what is markup already stays."""
+    return text if isinstance(text, SafeString) else html.escape(text)
 
 
 def _pick(draw: Any) -> Any:
@@ -127,10 +220,12 @@ def _draw_light(language: str | None, level: str) -> str:
     return _draw("light", tone=look.tone, icon=look.icon, word=str(look.word))
 
 
-@lru_cache(maxsize=64)
-def _draw_blank(component: str, language: str | None, names: tuple[str, ...]) -> tuple[str, ...]:
+@lru_cache(maxsize=512)
+def _draw_blank(
+    component: str, language: str | None, flags: tuple[tuple[str, bool], ...], names: tuple[str, ...]
+) -> tuple[str, ...]:
     """Markup and the names of blanks by turns: whatever stands at an odd place is a name."""
-    blanks = {name: f"\0{name}\0" for name in names}
+    blanks = {**dict(flags), **{name: f"\0{name}\0" for name in names}}
     return tuple(render_to_string(f"dbq/components/_{component}.html", blanks).strip().split("\0"))
 
 

@@ -109,7 +109,7 @@ def _make_detail(request: HttpRequest, job: Job) -> dict[str, Any]:
         if failed
         else None,
         "strip": make_strip(job, history.attempts),
-        "reason": explain(job, Surroundings.read()),
+        "reason": explain(job, Surroundings.read_for([job])),
         "events": make_timeline(history.attempts, history.operations, history.items, replay, job.round_fence),
         "acts": _list_acts(request, job),
         "unique_key": mask_text(job.unique_key or ""),
@@ -177,13 +177,15 @@ def _make_recent(job: Job) -> dict[str, Any]:
 def _make_run(job: Job, label: str, is_this: bool) -> Run:
     assert job.started is not None and job.finished is not None  # noqa: S101
     seconds = (job.finished - job.started).total_seconds()
-    parts = {
-        "id": shorten_id(job.pk),
-        "state": find_look(job.state).word,
-        "duration": durations.describe(seconds),
-    }
+    short_id, duration = shorten_id(job.pk), durations.describe(seconds)
     return Run(
-        parts["id"], write_job_address(job.pk), job.state, seconds, parts["duration"], label % parts, is_this
+        short_id=short_id,
+        address=write_job_address(job.pk),
+        state=job.state,
+        seconds=seconds,
+        duration=duration,
+        label=label % {"id": short_id, "state": find_look(job.state).word, "duration": duration},
+        is_this=is_this,
     )
 
 
@@ -191,5 +193,10 @@ def _draw_runs(runs: list[Run]) -> Chart | None:
     """How long the last runs took, oldest first; by their order of magnitude, so that all can be seen."""
     if len(runs) < 2:
         return None
-    rows = [[(run.state.lower(), max(1, round(100 * math.log10(1 + max(0, run.seconds * 1000)))))] for run in runs]
+    rows = [[(run.state.lower(), max(1, _find_magnitude(run.seconds)))] for run in runs]
     return stack(rows, SPARK_HEIGHT, runs)
+
+
+def _find_magnitude(seconds: float) -> int:
+    """A hundred for each order of magnitude, from a millisecond on."""
+    return round(100 * math.log10(1 + max(0, seconds * 1000)))

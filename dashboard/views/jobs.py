@@ -80,7 +80,7 @@ def _make_list(request: HttpRequest, job_filter: JobFilter) -> dict[str, Any]:
     search = JobSearch(job_filter)
     after, before = (request.GET.get(name, "")[:200] for name in ("after", "before"))
     page = search.find_page(after=after, before=before)
-    surroundings = Surroundings.read()
+    surroundings = Surroundings.read_for(page.rows)
     may_retry = operations.may(request.user, "retry")
     return {
         "filter": job_filter,
@@ -215,7 +215,7 @@ def _find_totals(job_filter: JobFilter) -> Snapshot | None:
 
 
 def _add_up(totals: dict[str, Number], states: tuple[str, ...]) -> Number:
-    return sum((totals[state] for state in states or totals if state in totals), Number(0))
+    return Number.total(totals[state] for state in states or totals if state in totals)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from dashboard.access import allow, find_part
 from dashboard.preferences import find_patience
 from dashboard.queries import overview as queries
 from dashboard.queries.queues import QueueReport, QueuesReport, report_queues
+from dashboard.queries.rates import Hour, read_hours
 from dashboard.queries.throughput import DEFAULT, RANGES, Throughput, read_throughput
 from dashboard.sections import take_section
 
@@ -54,7 +55,14 @@ def make_health(request: HttpRequest) -> dict[str, Any]:
 
 def make_rows(queues: list[QueueReport]) -> list[tuple[QueueReport, charts.Chart]]:
     """Queues, each with the drawing of its last hour."""
-    return [(queue, charts.draw_spark(queue.rates.completed, queue.rates.failed)) for queue in queues]
+    names = tuple(sorted(queue.name for queue in queues))
+    snapshot = take_section(lambda: read_hours(names))
+    hours = snapshot.value if snapshot else {}
+    return [(queue, _draw_hour(hours.get(queue.name, Hour()))) for queue in queues]
+
+
+def _draw_hour(hour: Hour) -> charts.Chart:
+    return charts.draw_spark(hour.completed, hour.failed)
 
 
 def make_throughput(request: HttpRequest) -> dict[str, Any]:

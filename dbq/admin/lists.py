@@ -16,7 +16,7 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 
 COUNT_MAX = 10_000
-PER_PAGE = 50
+PER_PAGE = 30
 # Within it a date needs no year.
 RECENT = timedelta(days=300)
 

@@ -8,6 +8,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from dashboard.queries.workers import list_workers
 from dbq.dialects import get_dialect
 from dbq.models import Job, Operation, Worker
 from dbq.states import State
@@ -176,3 +177,27 @@ def test_the_budget_holds_with_many_workers(operator):
         claim(worker=worker)
     with reading_at_most(13):
         operator.get(LIST)
+
+
+def test_of_many_jobs_and_queues_of_a_worker_the_first_are_shown(operator):
+    worker = make_worker(name="full", queue_names=["default", *(f"queue-{place:02}" for place in range(14))])
+    other = make_worker(name="other")
+    for place in range(8):
+        Job.objects.create(name="edit")
+        [job] = claim(worker=worker)
+        Job.objects.filter(pk=job.pk).update(started=timezone.now() - timedelta(minutes=place))
+    Job.objects.create(name="edit")
+    claim(worker=other)
+    [full, last] = list_workers()
+    assert [report.worker.name for report in (full, last)] == ["full", "other"]
+    assert (len(full.jobs), full.held, full.more) == (5, 8, 3)
+    # Those it has been at for the longest.
+    started = [job.started for job in full.jobs]
+    assert started == sorted(started)
+    assert min(started) < timezone.now() - timedelta(minutes=6)
+    assert (len(last.jobs), last.more) == (1, 0)
+    page = read(operator.get(LIST))
+    assert "queue-08" in page
+    assert "queue-09" not in page
+    assert "and 5 more" in page
+    assert "and 3 more" in page
