@@ -36,20 +36,25 @@ def time_limit(seconds: float = SECONDS, alias: str = "default") -> Iterator[Non
 
 @contextmanager
 def _on_postgresql(connection: Any, seconds: float) -> Iterator[None]:
-    # The setting lasts until the end of the transaction, which may be the caller's: put it back then.
+    # The settings last until the end of the transaction, which may be the caller's: put them back then.
     is_nested = connection.in_atomic_block
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         if is_nested:
-            cursor.execute("SELECT current_setting('statement_timeout')")
-            before = cursor.fetchone()[0]
-        _set_timeout(cursor, str(int(seconds * 1000)))
+            cursor.execute("SELECT current_setting('statement_timeout'), current_setting('enable_bitmapscan')")
+            before = cursor.fetchone()
+        # What screens ask for stands in the order of an index and is wanted in part. A bitmap reads all of
+        # it first, and is chosen because lane and due time pass for independent: 255 ms instead of 20.
+        _set(cursor, str(int(seconds * 1000)), "off")
         yield
         if is_nested:
-            _set_timeout(cursor, before)
+            _set(cursor, *before)
 
 
-def _set_timeout(cursor: Any, value: str) -> None:
-    cursor.execute("SELECT set_config('statement_timeout', %s, true)", [value])
+def _set(cursor: Any, timeout: str, bitmapscan: str) -> None:
+    cursor.execute(
+        "SELECT set_config('statement_timeout', %s, true), set_config('enable_bitmapscan', %s, true)",
+        [timeout, bitmapscan],
+    )
 
 
 @contextmanager

@@ -116,6 +116,17 @@ def test_the_next_to_be_due_go_by_the_promotions_index(statistics):  # noqa: F81
     assert_walks(plan, "dbq_job_due", most=100)
 
 
+def test_the_next_page_of_what_becomes_due_reads_no_more_than_the_first(statistics):  # noqa: F811
+    if knows_nothing(statistics) or connection.vendor == "mysql":
+        return
+    job_search = JobSearch(JobFilter(QueryDict("sort=due")))
+    second = job_search.find_page(after=job_search.find_page().next)
+    plan = Plan(lambda: job_search.find_page(after=second.next))
+
+    assert len(plan.answer.rows) == 30
+    assert_walks(plan, "dbq_job_due", most=100)
+
+
 def test_what_a_worker_holds_goes_by_the_index_of_running_jobs(table):  # noqa: F811
     plan = search(f"worker={table.name}")
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.template import Context, Template
 from django.test import RequestFactory, override_settings
 from django.urls import reverse
@@ -228,6 +228,28 @@ def test_a_statement_that_takes_too_long_is_stopped_and_the_next_one_runs():
     with limits.time_limit(5), connection.cursor() as cursor:
         cursor.execute("SELECT 1")
         assert cursor.fetchone()[0] == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_limit_leaves_nothing_behind_in_the_transaction_of_its_caller():
+    read = {
+        "postgresql": "SELECT current_setting('statement_timeout'), current_setting('enable_bitmapscan')",
+        "mysql": "SELECT @@max_statement_time",
+        "sqlite": "SELECT 1",
+    }[connection.vendor]
+
+    def ask():
+        with connection.cursor() as cursor:
+            cursor.execute(read)
+            return cursor.fetchone()
+
+    with transaction.atomic():
+        before = ask()
+        with limits.time_limit(5):
+            within = ask()
+            if connection.vendor == "postgresql":
+                assert within == ("5s", "off")
+        assert ask() == before
 
 
 @pytest.mark.django_db(transaction=True)
