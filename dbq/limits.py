@@ -40,7 +40,9 @@ def _on_postgresql(connection: Any, seconds: float) -> Iterator[None]:
     is_nested = connection.in_atomic_block
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         if is_nested:
-            cursor.execute("SELECT current_setting('statement_timeout'), current_setting('enable_bitmapscan')")
+            cursor.execute(
+                "SELECT current_setting('statement_timeout'), current_setting('enable_bitmapscan')"
+            )
             before = cursor.fetchone()
         # What screens ask for stands in the order of an index and is wanted in part. A bitmap reads all of
         # it first, and is chosen because lane and due time pass for independent: 255 ms instead of 20.
