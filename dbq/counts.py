@@ -11,10 +11,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from django.db import IntegrityError
-from django.db.models import F, Model
+from django.db import IntegrityError, connections
+from django.db.models import Model, QuerySet
 from django.db.models.functions import ExtractMinute
 
 from dbq import histograms
@@ -32,8 +34,10 @@ if TYPE_CHECKING:
 FOLD_CHUNK = 1000
 RECOUNT_TRIES = 20
 FIGURES = ("created", "completed", "failed", "cancelled", "retried", "wait_seconds", "run_seconds")
+HISTOGRAMS = ("waits", "runs")
+COUNT_KEY = ("queue_name", "state")
 ROLLUP_KEY = ("minute", "queue_name", "name")
-ROLLUP_COLUMNS = ("id", *ROLLUP_KEY, *FIGURES, "waits", "runs")
+ROLLUP_COLUMNS = ("id", *ROLLUP_KEY, *FIGURES, *HISTOGRAMS)
 COLUMNS = {State.COMPLETED: "completed", State.FAILED: "failed", State.CANCELLED: "cancelled"}
 # Charts of a day show minutes; those of weeks need no more than hours.
 MINUTES_KEPT = timedelta(hours=25)
@@ -163,19 +167,15 @@ def _fold_counts(alias: str) -> int:
     dialect = get_dialect(alias)
     with dialect.write():
         deltas = _remove_deltas(dialect, QueueCountDelta, ("id", "queue_name", "state", "amount"))
-        totals: defaultdict[tuple[str, str], int] = defaultdict(int)
+        additions: dict[tuple, QueueCount] = {}
         for delta in deltas:
-            totals[delta.queue_name, delta.state] += delta.amount
-        # In one order everywhere, as in _add_to_rollups.
-        for (queue_name, state), amount in sorted(totals.items()):
-            _add_to_count(alias, queue_name, state, amount)
+            key = (delta.queue_name, delta.state)
+            total = additions.setdefault(key, QueueCount(queue_name=key[0], state=key[1]))
+            total.amount += delta.amount
+        names = {queue_name for queue_name, _ in additions}
+        known = QueueCount.objects.using(alias).filter(queue_name__in=names)
+        _add_to_totals(known, COUNT_KEY, ("amount",), additions)
     return len(deltas)
-
-
-def _add_to_count(alias: str, queue_name: str, state: str, amount: int) -> None:
-    counts = QueueCount.objects.using(alias)
-    if not counts.filter(queue_name=queue_name, state=state).update(amount=F("amount") + amount):
-        counts.create(queue_name=queue_name, state=state, amount=amount)
 
 
 def _fold_rollups(alias: str) -> int:
@@ -192,26 +192,53 @@ def _add_to_rollups(alias: str, figures: Iterable[Figures]) -> None:
         key = tuple(getattr(part, column) for column in ROLLUP_KEY)
         total = sums.setdefault(key, Rollup(**dict(zip(ROLLUP_KEY, key, strict=True))))
         _add_figures(total, part)
-    # In one order everywhere, so that two folds never wait for each other in a circle.
-    for key in sorted(sums):
-        _add_to_rollup(alias, sums[key])
+    for minute, keys in groupby(sorted(sums), key=itemgetter(0)):
+        additions = {key: sums[key] for key in keys}
+        known = Rollup.objects.using(alias).filter(
+            minute=minute,
+            queue_name__in={queue_name for _, queue_name, _ in additions},
+            name__in={name for *_, name in additions},
+        )
+        _add_to_totals(known, ROLLUP_KEY, (*FIGURES, *HISTOGRAMS), additions)
 
 
-def _add_to_rollup(alias: str, addition: Rollup) -> None:
-    key = {column: getattr(addition, column) for column in ROLLUP_KEY}
-    total = Rollup.objects.using(alias).select_for_update().filter(**key).first()
-    if total is None:
-        addition.save(using=alias, force_insert=True)
-    else:
-        _add_figures(total, addition)
-        total.save(using=alias)
+def _add_to_totals(
+    known: QuerySet, key: tuple[str, ...], columns: tuple[str, ...], additions: dict[tuple, Any]
+) -> None:
+    """Add rows to those that there are, in three statements whatever their number.
+
+    Raises IntegrityError if another worker made one of those that are missing in the meantime.
+    """
+    # Locked in one order everywhere, so that two folds never wait for each other in a circle.
+    found = {
+        tuple(getattr(total, column) for column in key): total
+        for total in known.order_by(*key).select_for_update()
+    }
+    changed = [_add(additions[place], total, columns) for place, total in found.items() if place in additions]
+    missing = [additions[place] for place in sorted(additions.keys() - found.keys())]
+    rows = known.model.objects.using(known.db)
+    rows.bulk_create(missing)
+    has_target = connections[known.db].features.supports_update_conflicts_with_target
+    rows.bulk_create(
+        changed,
+        # They are there and locked: this writes each of them, and makes none.
+        update_conflicts=True,
+        update_fields=columns,
+        unique_fields=key if has_target else None,
+    )
+
+
+def _add(addition: Any, total: Any, columns: Iterable[str]) -> Any:
+    for column in columns:
+        if column in HISTOGRAMS:
+            histograms.merge(getattr(addition, column), getattr(total, column))
+        else:
+            setattr(addition, column, getattr(addition, column) + getattr(total, column))
+    return addition
 
 
 def _add_figures(total: Any, addition: Any) -> None:
-    for column in FIGURES:
-        setattr(total, column, getattr(total, column) + getattr(addition, column))
-    histograms.merge(total.waits, addition.waits)
-    histograms.merge(total.runs, addition.runs)
+    _add(total, addition, (*FIGURES, *HISTOGRAMS))
 
 
 def _remove_deltas(dialect: Dialect, model: type[Model], columns: tuple[str, ...]) -> list[Any]:

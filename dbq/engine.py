@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import inspect
 import logging
+import math
 import os
 import random
 import resource
@@ -58,8 +59,11 @@ FOLD_SECONDS = 5.0
 ROLLUP_DAYS = 35
 ROLLUP_SECONDS = 600
 DEAD_WORKER_KEPT_HOURS = 1
-# Between two slices of operators' bulk acts.
+# Between two looks whether operators want something done to many jobs.
 BULK_SECONDS = 0.5
+# For how many times as long as it took a duty rests that has more to do: a job that comes waits for its end.
+PAUSE_WHILE_IDLE, PAUSE_WHILE_BUSY = 2, 9
+UPKEEP_SECONDS = 0.03
 STATISTICS_SECONDS = 300
 
 
@@ -72,12 +76,21 @@ class Duty:
         self.is_vital = is_vital
         self.seconds = seconds
         self.due = time.monotonic() + first
+        # It had more to do than it may take at once.
+        self.is_unfinished = False
 
-    def do_if_due(self, now: float) -> None:
+    def do_if_due(self, now: float, is_busy: Callable[[], bool] = lambda: False) -> None:
+        """Act, if it is time; an act that returns True has more to do, and goes on after a rest."""
         if now >= self.due:
             self.due = now + self.seconds * random.uniform(0.9, 1.1)  # noqa: S311
+            self.is_unfinished = False
+            started = time.monotonic()
             try:
-                self.act()
+                self.is_unfinished = self.act() is True
+                if self.is_unfinished:
+                    ended = time.monotonic()
+                    times = PAUSE_WHILE_BUSY if is_busy() else PAUSE_WHILE_IDLE
+                    self.due = min(self.due, ended + times * (ended - started))
             except (OperationalError, InterfaceError, InternalError, OSError):
                 # InternalError is also how PostgreSQL says that it is read-only.
                 if self.is_vital:
@@ -147,7 +160,7 @@ class Engine:
         self._duties = [
             Duty(self.beat, heartbeat, heartbeat, is_vital=True),
             Duty(self.sweep, self.configuration.SWEEP_SECONDS, random.uniform(0, 1)),  # noqa: S311
-            Duty(self.promote, 1.0),
+            Duty(self.promote_chunk, 1.0),
             Duty(self.refresh, 1.0),
             Duty(self.fold, FOLD_SECONDS, random.uniform(0, FOLD_SECONDS)),  # noqa: S311
             Duty(self.act_in_bulk, BULK_SECONDS),
@@ -210,7 +223,7 @@ class Engine:
         moved = self._is_called and not self.was_cut_off and self.cycle()
         self._is_called = False
         for duty in self._duties:
-            duty.do_if_due(now)
+            duty.do_if_due(now, self._is_occupied)
         if self.ready and self._is_held_up(HELD_UP_SECONDS):
             self.release_unstarted()
         return moved or self.cycle()
@@ -681,6 +694,16 @@ class Engine:
                 or any(run is not None for run in self.running)
             )
 
+    def _is_occupied(self) -> bool:
+        return self.is_busy
+
+    @property
+    def upkeep_pause(self) -> float:
+        """Seconds until a duty goes on that has more to do; infinite if none has."""
+        now = time.monotonic()
+        dues = [duty.due - now for duty in self._duties if duty.is_unfinished]
+        return max(0.0, min(dues, default=math.inf))
+
     def is_exhausted(self) -> bool:
         """Whether nothing is left to do that is due now; for a worker that leaves then."""
         if self.is_busy:
@@ -748,6 +771,10 @@ class Engine:
         dialect = get_dialect(self.alias)
         return transitions.promote(dialect) if dialect.ask(transitions.find_due) else 0
 
+    def promote_chunk(self) -> bool:
+        """Promote some; return whether more are likely to be due."""
+        return self.promote() >= transitions.CHUNK
+
     def refresh(self) -> None:
         """Hear of pauses and cancellations, show progress, and give back what waits here too long."""
         paused = {name for (name,) in get_dialect(self.alias).ask(find_paused)}
@@ -790,22 +817,25 @@ class Engine:
         if progress:
             transitions.write_progress(get_dialect(self.alias), progress)
 
-    def fold(self) -> None:
-        """Move a few chunks of deltas into their totals; the rest has time."""
-        for _ in range(10):
-            if counts.fold(self.alias) < counts.FOLD_CHUNK:
-                return
+    def fold(self) -> bool:
+        """Move chunks of deltas into their totals; return whether some are left."""
+        return self._keep_up(counts.fold)
 
-    def join_rollups(self) -> None:
-        """Join a few chunks of yesterday's minutes into hours; the rest has time."""
-        for _ in range(10):
-            if counts.join_old_rollups(self.alias) < counts.FOLD_CHUNK:
-                return
+    def join_rollups(self) -> bool:
+        """Join chunks of yesterday's minutes into hours; return whether some are left."""
+        return self._keep_up(counts.join_old_rollups)
 
-    def act_in_bulk(self) -> None:
-        """Do a slice of what operators want done to all jobs that match."""
-        if not self.stopping:
-            bulk.run_for(self.alias)
+    def _keep_up(self, do_chunk: Callable[[str], int]) -> bool:
+        """Do chunks for a moment; return whether the last one was full."""
+        end = time.monotonic() + UPKEEP_SECONDS
+        while do_chunk(self.alias) >= counts.FOLD_CHUNK:
+            if time.monotonic() >= end:
+                return True
+        return False
+
+    def act_in_bulk(self) -> bool:
+        """Do a slice of what operators want done to all jobs that match; return whether there was any."""
+        return not self.stopping and bulk.run_for(self.alias) > 0
 
     def refresh_statistics(self) -> None:
         get_dialect(self.alias).refresh_statistics()

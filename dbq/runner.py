@@ -234,7 +234,8 @@ class Runner:
             self._poll = min(first, longest)
         else:
             self._poll = min(self._poll * 1.5, longest)
-        return min(self._poll * random.uniform(0.8, 1.2), SLEEP_MAX_SECONDS)  # noqa: S311
+        pause = self._poll * random.uniform(0.8, 1.2)  # noqa: S311
+        return min(pause, SLEEP_MAX_SECONDS, self.engine.upkeep_pause)
 
     def _wait(self, seconds: float) -> None:
         listener = self._get_listener()
