@@ -42,8 +42,8 @@ GARBAGE_THRESHOLD = 20_000
 # The longest keeps a worker from being back later than five seconds after its database.
 OUTAGE_PAUSES = (0.1, 4.0)
 LISTENER_RETRY_SECONDS = 30
-# The shortest and the longest wait between two looks of a worker that cannot be called.
-UNCALLED_POLL_SECONDS = (0.01, 0.25)
+# A write is seen before its commit is done: whoever saw one looks at once, and again after so long.
+COMMIT_SECONDS = 0.01
 # Until then a worker that leaves tries to write down what is left; its lease tells the rest.
 LAST_WORDS_SECONDS = 5
 COMPLAINT_SECONDS = 60
@@ -69,6 +69,8 @@ class Runner:
         os.set_blocking(self._wake_out, False)
         self._listener: Any = None
         self._listen_again = 0.0
+        self._changes: Any = None
+        self._has_changed = False
         self._outages = 0
         self._complained = float("-inf")
         self._alert_until = 0.0
@@ -125,10 +127,14 @@ class Runner:
             self.failure = error
         finally:
             self._close_listener()
+            if self._changes:
+                self._changes.close()
             connections.close_all()
             self.stopped.set()
 
     def _run_jobs(self) -> None:
+        if get_configuration().NOTIFY:
+            self._changes = get_dialect(self.engine.alias).watch_changes()
         while not self.stop_signals:
             moved = self._turn()
             if self.engine.stop_requested:
@@ -214,21 +220,28 @@ class Runner:
         has_room = engine.find_room() > 0
         if not engine.results and not (moved and has_room):
             # Somebody may have to give back what waits behind a long task.
-            longest = HELD_UP_SECONDS if engine.ready else SLEEP_MAX_SECONDS
-            self._wait(self._next_poll(now) if has_room else longest)
+            if has_room:
+                self._wait_for_work(self._next_poll(now))
+            else:
+                self._wait(HELD_UP_SECONDS if engine.ready else SLEEP_MAX_SECONDS)
         if engine.may_gather():
             # Others end within moments and share the transaction, while there is work to do.
             self._wait(FLUSH_SECONDS)
 
+    def _wait_for_work(self, seconds: float) -> None:
+        if self._has_changed:
+            self._has_changed = False
+            self._wait(min(seconds, COMMIT_SECONDS))
+        elif self._changes in self._wait(seconds, self._changes):
+            self._has_changed = self._changes.read()
+
     def _be_alert(self) -> None:
-        seconds = wakeup.CALLED_ALERT_SECONDS if self._listener else wakeup.ALERT_SECONDS
+        seconds = wakeup.CALLED_ALERT_SECONDS if self._hears else wakeup.ALERT_SECONDS
         self._alert_until = time.monotonic() + seconds
 
     def _next_poll(self, now: float) -> float:
-        first, longest = get_dialect(self.engine.alias).poll_seconds
-        if self._listener is None:
-            first = max(first, UNCALLED_POLL_SECONDS[0])
-            longest = min(longest, UNCALLED_POLL_SECONDS[1])
+        dialect = get_dialect(self.engine.alias)
+        first, longest = dialect.poll_seconds if self._hears else dialect.uncalled_poll_seconds
         longest = get_configuration().POLL_SECONDS or longest
         if now < self._alert_until or not self._poll:
             self._poll = min(first, longest)
@@ -237,14 +250,21 @@ class Runner:
         pause = self._poll * random.uniform(0.8, 1.2)  # noqa: S311
         return min(pause, SLEEP_MAX_SECONDS, self.engine.upkeep_pause)
 
-    def _wait(self, seconds: float) -> None:
+    @property
+    def _hears(self) -> bool:
+        """Whether new work wakes this worker, so that it need not look often."""
+        return self._listener is not None or self._changes is not None
+
+    def _wait(self, seconds: float, *sources: Any) -> list[Any]:
+        """Until somebody wakes it or calls, one of the sources can be read, or the time is over."""
         listener = self._get_listener()
-        sources = [self._wake_out, *([listener] if listener else [])]
-        readable = select.select(sources, [], [], seconds)[0]
+        heard = [source for source in (self._wake_out, listener, *sources) if source is not None]
+        readable = select.select(heard, [], [], seconds)[0]
         if self._wake_out in readable:
             self._drain_pipe()
         if listener in readable:
             self._hear_calls()
+        return readable
 
     def _drain_pipe(self) -> bool:
         try:

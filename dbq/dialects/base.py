@@ -77,8 +77,10 @@ class Take:
 class Dialect:
     """What the engine asks of a database; one subclass for each that answers differently."""
 
-    # Seconds between two looks at an idle queue: the first one after work, and the longest.
-    poll_seconds: ClassVar[tuple[float, float]] = (0.02, 0.25)
+    # Seconds between two looks at an idle queue, the first one after work and the longest: of a worker that
+    # hears of new work, and of one that does not.
+    poll_seconds: ClassVar[tuple[float, float]] = (0.02, 1.0)
+    uncalled_poll_seconds: ClassVar[tuple[float, float]] = (0.01, 0.25)
     # SQLSTATEs or error numbers after which the same transaction may simply be run again.
     passing_errors: ClassVar[frozenset] = frozenset()
     # Statements that set how the tables are stored and kept in order, where that can be said.
@@ -469,6 +471,10 @@ class Dialect:
 
     def make_listener(self) -> Any:
         """A listener for those calls, to be opened, or None where the database has none."""
+        return None
+
+    def watch_changes(self) -> Any:
+        """What tells of any write to the database, whoever it is for, or None where nothing does."""
         return None
 
     # SQL

@@ -15,7 +15,7 @@ IN_TRANSACTION = 1
 
 
 class MySQLDialect(Dialect):
-    poll_seconds = (0.01, 0.1)
+    uncalled_poll_seconds = (0.01, 0.1)
     # deadlock, lock wait time-out, record changed since last read (MariaDB 11), deadlock at commit
     passing_errors = frozenset({1213, 1205, 1020})
 

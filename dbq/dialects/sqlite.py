@@ -10,6 +10,7 @@ from django.db import DatabaseError, transaction
 from django.db.models import Field, QuerySet
 from django.utils import timezone
 
+from dbq.dialects import watching
 from dbq.dialects.base import Dialect, Slot, Take
 
 # Python's own
@@ -17,9 +18,10 @@ SQLITE_TIMEOUT_SECONDS = 5.0
 
 
 class SQLiteDialect(Dialect):
-    # Half of it is what a job waits for an idle worker. Looking twice as often would take that worker
-    # more than a hundredth of a core.
-    poll_seconds = (0.01, 0.04)
+    # A look costs a worker that has slept a millisecond: waking up costs more than asking.
+    poll_seconds = (0.01, 0.5)
+    # Half of the longest is what a job waits for an idle worker.
+    uncalled_poll_seconds = (0.01, 0.04)
 
     def source(self, fields: Iterable[Field]) -> str:
         columns = ", ".join(
@@ -54,6 +56,9 @@ class SQLiteDialect(Dialect):
     def _list_bare_columns(self, model: Any, fields: tuple[str, ...]) -> str:
         # SQLite names a returned column by the text it was asked with.
         return self.list_columns(model, fields).replace(f"{self.quote(model._meta.db_table)}.", "")
+
+    def watch_changes(self) -> Any:
+        return watching.watch(str(self.connection.settings_dict["NAME"]))
 
     def read_clock(self) -> datetime:
         return timezone.now()

@@ -1,6 +1,7 @@
 """Telling sleeping workers that there is work: after the commit, once for many jobs, and as a hint only."""
 
 import select
+import sys
 from contextlib import closing
 
 import pytest
@@ -40,6 +41,15 @@ def hear(listener) -> set[str]:
 
 def test_only_postgresql_can_call(listener):
     assert (listener is not None) is CALLS
+
+
+def test_only_a_worker_on_sqlite_watches_for_changes():
+    changes = dialect().watch_changes()
+    assert (changes is not None) is (connection.vendor == "sqlite" and sys.platform == "linux")
+    if changes is not None:
+        make_job()
+        assert changes.read()
+        changes.close()
 
 
 def test_a_created_job_calls_the_workers_of_its_queue(listener):
