@@ -111,11 +111,13 @@ def make_filters(start: datetime, end: datetime) -> str:
 def read_throughput(key: str, queue_name: str = "", alias: str = "default") -> Throughput:
     """The jobs that ended in a range of RANGES, shared and with its age."""
     choice = RANGES.get(key) or RANGES[DEFAULT]
-    snapshot = shared(choice.shared_seconds)(_read_buckets)(choice.key, queue_name, alias, get_language())
+    # Its times are written as this reader reads them.
+    reader = (get_language(), timezone.get_current_timezone_name())
+    snapshot = shared(choice.shared_seconds)(_read_buckets)(choice.key, queue_name, alias, reader)
     return Throughput(choice, queue_name, snapshot.value, snapshot.age, snapshot.drawn)
 
 
-def _read_buckets(key: str, queue_name: str, alias: str, language: str | None) -> list[Bucket]:
+def _read_buckets(key: str, queue_name: str, alias: str, reader: tuple[str | None, str]) -> list[Bucket]:
     choice = RANGES[key]
     length = choice.bucket.total_seconds()
     end = (timezone.now().timestamp() // length + 1) * length
