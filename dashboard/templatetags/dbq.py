@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from dataclasses import replace
 from datetime import datetime
@@ -16,7 +15,7 @@ from django.forms import BoundField
 from django.template.loader import render_to_string
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.html import format_html
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
@@ -30,6 +29,8 @@ from dbq.verbs import get_short_name
 # A part of a name with the signs behind it, where a reader expects a line to end.
 NAME_PART = re.compile(r"[^.:_-]*[.:_-]+|[^.:_-]+")
 UNBROKEN_MAX_LENGTH = 30
+# Where a text belongs in a component that is drawn without it.
+BLANK = re.compile("\0([a-z_]+)\0")
 ERROR_LENGTH, ERROR_BRIEF_LENGTH = 500, 140
 FIELD = "dbq/_fragments/_field.html"
 
@@ -165,7 +166,7 @@ class DrawnOnce(template.Node):
         self.kept = kept
         self.others = others
 
-    def render(self, context: template.Context) -> SafeString:
+    def render(self, context: template.Context) -> Any:
         kept = self.kept.resolve(context)
         others = (other.resolve(context) for other in self.others)
         key = (get_language(), timezone.get_current_timezone_name(), *others)
@@ -188,14 +189,8 @@ def _fill(component: str, flags: dict[str, bool], **texts: str) -> str:
 
     Its template decides by the flags, and writes the texts as they come.
     """
-    parts = _pick(_draw_blank)(component, get_language(), tuple(flags.items()), tuple(texts))
-    filled = (_escape(texts[part]) if place % 2 else part for place, part in enumerate(parts))
-    return mark_safe("".join(filled))  # noqa: S308
-
-
-def _escape(text: str) -> str:
-    """As templates do: what is markup already stays."""
-    return text if isinstance(text, SafeString) else html.escape(text)
+    draw = _pick(_draw_blank)
+    return format_html(draw(component, get_language(), tuple(flags.items()), tuple(texts)), **texts)
 
 
 def _pick(draw: Any) -> Any:
@@ -223,10 +218,12 @@ def _draw_light(language: str | None, level: str) -> str:
 @lru_cache(maxsize=512)
 def _draw_blank(
     component: str, language: str | None, flags: tuple[tuple[str, bool], ...], names: tuple[str, ...]
-) -> tuple[str, ...]:
-    """Markup and the names of blanks by turns: whatever stands at an odd place is a name."""
-    blanks = {**dict(flags), **{name: f"\0{name}\0" for name in names}}
-    return tuple(render_to_string(f"dbq/components/_{component}.html", blanks).strip().split("\0"))
+) -> str:
+    """The markup as a format, with the names of the texts where they stand."""
+    blanks = {name: f"\0{name}\0" for name in names}
+    markup = render_to_string(f"dbq/components/_{component}.html", {**dict(flags), **blanks}).strip()
+    markup = markup.replace("{", "{{").replace("}", "}}")
+    return BLANK.sub(r"{\1}", markup)
 
 
 @register.simple_tag
