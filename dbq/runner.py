@@ -42,8 +42,9 @@ GARBAGE_THRESHOLD = 20_000
 # The longest keeps a worker from being back later than five seconds after its database.
 OUTAGE_PAUSES = (0.1, 4.0)
 LISTENER_RETRY_SECONDS = 30
-# A write is seen before its commit is done: whoever saw one looks at once, and again after so long.
-COMMIT_SECONDS = 0.01
+# A write is seen before its commit is done, which may wait for the disk: whoever saw one looks at once, and
+# again after each of these.
+COMMIT_PAUSES = (0.003, 0.017)
 # Until then a worker that leaves tries to write down what is left; its lease tells the rest.
 LAST_WORDS_SECONDS = 5
 COMPLAINT_SECONDS = 60
@@ -70,7 +71,7 @@ class Runner:
         self._listener: Any = None
         self._listen_again = 0.0
         self._changes: Any = None
-        self._has_changed = False
+        self._commit_pauses: list[float] = []
         self._outages = 0
         self._complained = float("-inf")
         self._alert_until = 0.0
@@ -229,11 +230,10 @@ class Runner:
             self._wait(FLUSH_SECONDS)
 
     def _wait_for_work(self, seconds: float) -> None:
-        if self._has_changed:
-            self._has_changed = False
-            self._wait(min(seconds, COMMIT_SECONDS))
-        elif self._changes in self._wait(seconds, self._changes):
-            self._has_changed = self._changes.read()
+        if self._commit_pauses:
+            self._wait(min(seconds, self._commit_pauses.pop(0)))
+        elif self._changes in self._wait(seconds, self._changes) and self._changes.read():
+            self._commit_pauses = list(COMMIT_PAUSES)
 
     def _be_alert(self) -> None:
         seconds = wakeup.CALLED_ALERT_SECONDS if self._hears else wakeup.ALERT_SECONDS
