@@ -7,6 +7,7 @@ name behind each.
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import struct
 import sys
@@ -19,6 +20,8 @@ RECORD = struct.Struct("iIII")
 READ_BYTES = 65_536
 # What SQLite writes to beside the database itself; its shared memory is written without a word.
 SUFFIXES = ("", "-wal", "-journal")
+
+logger = logging.getLogger("dbq")
 
 
 class FileWatch:
@@ -68,8 +71,9 @@ def watch(path: str) -> FileWatch | None:
         return None
     try:
         return FileWatch(Path(path).resolve())
-    except OSError:
+    except OSError as error:
         # All that one user may have are taken, for one.
+        logger.info("Cannot watch the database's files, looking often instead: %s", error)
         return None
 
 

@@ -77,10 +77,12 @@ def test_what_is_no_file_is_not_watched(name):
     assert watching.watch(name) is None
 
 
-def test_without_watches_to_be_had_a_worker_looks_often(database, monkeypatch):
+def test_without_watches_to_be_had_a_worker_looks_often(database, monkeypatch, caplog):
     libc = SimpleNamespace(inotify_init1=lambda flags: -1)
     monkeypatch.setattr(watching.ctypes, "CDLL", lambda name, use_errno: libc)
-    assert watching.watch(str(database)) is None
+    with caplog.at_level("INFO", "dbq"):
+        assert watching.watch(str(database)) is None
+    assert "looking often instead" in caplog.text
 
 
 def test_a_watch_leaves_no_descriptor_behind(database):
