@@ -223,7 +223,7 @@ class Engine:
         moved = self._is_called and not self.was_cut_off and self.cycle()
         self._is_called = False
         for duty in self._duties:
-            duty.do_if_due(now, self._is_occupied)
+            duty.do_if_due(now, lambda: self.is_busy)
         if self.ready and self._is_held_up(HELD_UP_SECONDS):
             self.release_unstarted()
         return moved or self.cycle()
@@ -693,9 +693,6 @@ class Engine:
                 or self.suspect is not None
                 or any(run is not None for run in self.running)
             )
-
-    def _is_occupied(self) -> bool:
-        return self.is_busy
 
     @property
     def upkeep_pause(self) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -15,13 +14,13 @@ from django.forms import BoundField
 from django.template.loader import render_to_string
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from dashboard import durations, looks, numbers, preferences
 from dashboard.addresses import shorten_id, write_address
-from dashboard.task_strip import Progress, Strip
+from dashboard.drawing import draw, draw_light, draw_progress, draw_state, fill
+from dashboard.task_strip import Strip
 from dbq.conf import get_configuration
 from dbq.states import State
 from dbq.verbs import get_short_name
@@ -29,8 +28,6 @@ from dbq.verbs import get_short_name
 # A part of a name with the signs behind it, where a reader expects a line to end.
 NAME_PART = re.compile(r"[^.:_-]*[.:_-]+|[^.:_-]+")
 UNBROKEN_MAX_LENGTH = 30
-# Where a text belongs in a component that is drawn without it.
-BLANK = re.compile("\0([a-z_]+)\0")
 ERROR_LENGTH, ERROR_BRIEF_LENGTH = 500, 140
 FIELD = "dbq/_fragments/_field.html"
 
@@ -43,19 +40,19 @@ register = template.Library()
 @register.simple_tag
 def icon(name: str, label: str = "") -> str:
     """Draw an icon; without a label it is decoration and stays silent."""
-    return _draw("icon", name=name, label=str(label))
+    return draw("icon", name=name, label=str(label))
 
 
 @register.simple_tag
 def state(value: object, note: str = "") -> str:
     """Show the state of a job, attempt or operation as a badge: icon, word, colour."""
-    return _pick(_draw_state)(get_language(), type(value), value, str(note))
+    return draw_state(value, str(note))
 
 
 @register.simple_tag
 def strip_line(strip: Strip) -> str:
     """Show the tasks of a job in one line: 2 of 3 · scan → parse → report."""
-    return _draw("strip_line", strip=replace(strip, progress=None))
+    return draw("strip_line", strip=replace(strip, progress=None))
 
 
 @register.simple_tag
@@ -72,24 +69,24 @@ def filter_field(field: BoundField) -> str:
 @register.simple_tag
 def light(level: str) -> str:
     """Show how a queue is doing: good, paused, warning or alarm."""
-    return _pick(_draw_light)(get_language(), level)
+    return draw_light(level)
 
 
 @register.simple_tag
 def moment(value: datetime | None, empty: str = "–") -> str:
     """Show a time as its distance from now, with the exact one on hover and for machines."""
     if value is None:
-        return _draw("none", text=empty)
-    return _fill("moment", {}, iso=value.isoformat(), exact=exact(value), distance=distance(value))
+        return draw("none", text=empty)
+    return fill("moment", {}, iso=value.isoformat(), exact=exact(value), distance=distance(value))
 
 
 @register.simple_tag
 def number(value: Any) -> str:
     """Show a count with its quality: exact, "50k+" or "≈"."""
     if not value:
-        return _draw("none", text="–" if value is None else str(value))
+        return draw("none", text="–" if value is None else str(value))
     known = value if isinstance(value, numbers.Number) else numbers.Number(value)
-    return _fill("number", {}, quality=known.quality.value, explanation=known.explanation, text=str(known))
+    return fill("number", {}, quality=known.quality.value, explanation=known.explanation, text=str(known))
 
 
 @register.simple_tag
@@ -107,7 +104,7 @@ def job_row(row: Any, bulk_verbs: object, way_back: str) -> str:
         "is_running": job.started is not None and job.state == State.PROCESSING,
         "can_retry": row.can_retry,
     }
-    return _fill(
+    return fill(
         "job_row",
         flags,
         pk=str(job.pk),
@@ -122,7 +119,7 @@ def job_row(row: Any, bulk_verbs: object, way_back: str) -> str:
         reason_brief=row.reason.brief if row.reason else "",
         reason_level=row.reason.level if row.reason else "",
         strip=strip_line(row.strip),
-        progress=_draw_progress(row.strip.progress),
+        progress=draw_progress(row.strip.progress),
         queue_name=job.queue_name,
         priority=str(job.priority),
         created=moment(job.created),
@@ -131,12 +128,6 @@ def job_row(row: Any, bulk_verbs: object, way_back: str) -> str:
         retry_address=write_address("dbq:job-retry", job.pk) if row.can_retry else "",
         way_back=way_back,
     )
-
-
-def _draw_progress(progress: Progress | None) -> str:
-    if progress is None:
-        return ""
-    return render_to_string("dbq/components/_strip_progress.html", {"progress": progress})
 
 
 def cut(text: str, length: int) -> str:
@@ -173,57 +164,6 @@ class DrawnOnce(template.Node):
         if key not in kept:
             kept[key] = self.nodelist.render(context)
         return kept[key]
-
-
-# Drawing. A list has hundreds of badges, of a dozen kinds, and as many times: drawing each anew took a
-# third of a page's time.
-
-
-def _draw(component: str, **context: Any) -> str:
-    """Draw what comes in few kinds: once for each, in each language."""
-    return _pick(_draw_once)(component, get_language(), tuple(context.items()))
-
-
-def _fill(component: str, flags: dict[str, bool], **texts: str) -> str:
-    """Draw what is never the same: once for all with these flags, with blanks for the texts, and fill them.
-
-    Its template decides by the flags, and writes the texts as they come.
-    """
-    draw = _pick(_draw_blank)
-    return format_html(draw(component, get_language(), tuple(flags.items()), tuple(texts)), **texts)
-
-
-def _pick(draw: Any) -> Any:
-    """The function itself where templates are being written, and must be read anew."""
-    return draw.__wrapped__ if settings.DEBUG else draw
-
-
-@lru_cache(maxsize=1024)
-def _draw_once(component: str, language: str | None, context: tuple[tuple[str, Any], ...]) -> str:
-    return render_to_string(f"dbq/components/_{component}.html", dict(context))
-
-
-@lru_cache(maxsize=256)
-def _draw_state(language: str | None, kind: type, value: Any, note: str) -> str:
-    look = looks.find_look(value)
-    return _draw("state", tone=look.tone, icon=look.icon, word=str(look.word), note=note)
-
-
-@lru_cache(maxsize=64)
-def _draw_light(language: str | None, level: str) -> str:
-    look = looks.LIGHTS.get(level, looks.UNKNOWN)
-    return _draw("light", tone=look.tone, icon=look.icon, word=str(look.word))
-
-
-@lru_cache(maxsize=512)
-def _draw_blank(
-    component: str, language: str | None, flags: tuple[tuple[str, bool], ...], names: tuple[str, ...]
-) -> str:
-    """The markup as a format, with the names of the texts where they stand."""
-    blanks = {name: f"\0{name}\0" for name in names}
-    markup = render_to_string(f"dbq/components/_{component}.html", {**dict(flags), **blanks}).strip()
-    markup = markup.replace("{", "{{").replace("}", "}}")
-    return BLANK.sub(r"{\1}", markup)
 
 
 @register.simple_tag

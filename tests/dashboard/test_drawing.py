@@ -118,9 +118,7 @@ def test_a_part_is_drawn_again_for_what_it_depends_on():
 
 def test_in_development_a_changed_component_is_seen_at_once(monkeypatch):
     drawn = []
-    monkeypatch.setattr(
-        "dashboard.templatetags.dbq.render_to_string", lambda *arguments: drawn.append(1) or "x"
-    )
+    monkeypatch.setattr("dashboard.drawing.render_to_string", lambda *arguments: drawn.append(1) or "x")
     with override_settings(DEBUG=True):
         render("{% state 'READY' 'a note of its own' %}" * 2)
     assert len(drawn) == 2
