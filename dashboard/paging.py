@@ -21,7 +21,7 @@ from django.utils.dateparse import parse_datetime
 # Rows between two looks at the clock; the next window is twice as wide.
 WINDOW = 2_500
 WINDOW_MAX = 160_000
-SEARCH_SECONDS = 0.03
+SEARCH_SECONDS = 0.02
 SEPARATOR = "~"
 
 
@@ -157,7 +157,8 @@ def _search(
     rows: list[Any] = []
     edges: list[Place] = []
     for leg in legs:
-        found, edge = _search_leg(leg, keys, place, wanted, deadline)
+        # One request looks at as many rows however many legs they are of.
+        found, edge = _search_leg(leg, leg.window // len(legs) or 1, keys, place, wanted, deadline)
         rows += found
         if edge is not None:
             edges.append(edge)
@@ -170,12 +171,11 @@ def _search(
 
 
 def _search_leg(
-    leg: Leg, keys: Keys, place: Place | None, wanted: int, deadline: float
+    leg: Leg, window: int, keys: Keys, place: Place | None, wanted: int, deadline: float
 ) -> tuple[list[Any], Place | None]:
     if leg.walk is None:
         return list(_order(_go_beyond(leg.matching, keys, place), keys)[:wanted]), None
     rows: list[Any] = []
-    window = leg.window
     while True:
         started = time.monotonic()
         edge = _find_edge(leg.walk, keys, place, window)

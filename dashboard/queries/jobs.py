@@ -66,6 +66,8 @@ FINISHED_INDEXES = {
     State.FAILED: {"state", "finished", "fingerprint"},
     State.CANCELLED: {"state", "finished"},
 }
+# The states of what waits; others are of another lane.
+WAITING = {State.NEW, State.READY}
 # How far a time may be from what its id says: ids know microseconds, their floors milliseconds.
 SLACK = timedelta(milliseconds=1)
 
@@ -112,6 +114,8 @@ class JobSearch:
         """How many match, counted up to a bound; None if that took too long."""
         if "error_message" in self.fields:
             return None
+        if self._is_contradiction:
+            return Number(0)
         try:
             with time_limit(COUNT_SECONDS):
                 return Number.bounded(
@@ -132,6 +136,8 @@ class JobSearch:
 
     def _list_legs(self) -> list[tuple[dict[str, Any], set[str]]]:
         """For each leg its conditions, and the fields that its index knows beside them."""
+        if self._is_contradiction:
+            return []
         if self.fields & {"id", "unique_key", "worker_id"}:
             # One job, or the few that a worker holds.
             lane = {"lane": Lane.RUNNING} if "worker_id" in self.fields else {}
@@ -142,16 +148,21 @@ class JobSearch:
                 for state in FINISHED
                 if not self.states or state in self.states
             ]
-        if self.order == "priority":
-            return [({"lane": Lane.CLAIMABLE}, {"state", "lane", "queue_name", "priority"})]
-        if self.order == "due":
-            return [({"lane": Lane.WAITING}, {"state", "lane", "run_after"})]
+        if self.order in ("priority", "due"):
+            return [self._list_leg_of_waiting()]
         if self.states == {State.PROCESSING}:
             return [({"lane": Lane.RUNNING}, set(self.fields))]
-        if "created" in self.fields and self.states and self.states <= {State.NEW, State.READY}:
+        if "created" in self.fields and self.states and self.states <= WAITING:
             # However old they are: the few lanes' indexes have no finished jobs to wade through.
             return [({"lane": lane}, set(self.fields)) for lane in (Lane.CLAIMABLE, Lane.WAITING)]
         return [(self._limit_ids(), {"created"})]
+
+    def _list_leg_of_waiting(self) -> tuple[dict[str, Any], set[str]]:
+        # These indexes do not know the state, but whoever asks for both need not be told.
+        known = {"state", "lane"} if self.states >= WAITING else {"lane"}
+        if self.order == "priority":
+            return {"lane": Lane.CLAIMABLE}, {*known, "queue_name", "priority"}
+        return {"lane": Lane.WAITING}, {*known, "run_after"}
 
     def _limit_ids(self) -> dict[str, Any]:
         """The ids of the time that is asked for: ids tell when they were made."""
@@ -162,6 +173,12 @@ class JobSearch:
             elif field == "created":
                 limits["id__lt"] = uuid7_floor(datetime.fromisoformat(value) + SLACK)
         return limits
+
+    @property
+    def _is_contradiction(self) -> bool:
+        """Whether something due or scheduled is asked for, in a state that such jobs never have."""
+        # A database would read the whole lane to say so.
+        return "lane" in self.fields and bool(self.states) and not self.states & WAITING
 
     @cached_property
     def states(self) -> set[str]:

@@ -40,7 +40,7 @@ from dbq.states import Lane, State
 from dbq.verbs import VERBS, describe, get_short_name
 
 # Jobs that a filter without an index of its own looks through, the first of the list.
-WINDOW = 20_000
+WINDOW = 10_000
 ATTEMPTS_MAX = 200
 COUNT_SECONDS = 1.0
 # As an index has them; by id a planner would rather walk all ids than sort the few jobs of these lanes.

@@ -5,7 +5,9 @@ from datetime import timedelta
 from urllib.parse import quote
 
 import pytest
+from django.db import connection
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
@@ -170,6 +172,30 @@ def test_legs_that_stop_early_leave_nothing_out(operator, monkeypatch):
     forth, _ = walk(operator, f"{LIST}?sort=-finished&queue=rare")
     expected = Job.objects.filter(queue_name="rare").order_by("-finished").values_list("pk", flat=True)
     assert [pk for page in forth for pk in page] == [str(pk) for pk in expected]
+
+
+@pytest.mark.parametrize("when", ["due", "scheduled"])
+@pytest.mark.parametrize("states", ["state=FAILED", "state=PROCESSING&state=COMPLETED"])
+def test_filters_that_no_job_can_meet_are_answered_without_a_search(operator, states, when):
+    make(2)
+    make_finished(2, State.FAILED)
+    with CaptureQueriesContext(connection) as statements:
+        page = operator.get(f"{LIST}?{states}&when={when}")
+        count = operator.get(f"{LIST}?{states}&when={when}&part=count")
+    assert list_ids(page) == []
+    assert "No job matches" in read(page) and "0" in read(count)
+    assert not [sql["sql"] for sql in statements if "dbq_job" in sql["sql"]]
+
+
+@pytest.mark.parametrize("state", ["NEW", "READY"])
+def test_what_is_scheduled_can_be_narrowed_by_its_state(operator, monkeypatch, state):
+    monkeypatch.setattr(queries, "WINDOW", 4)
+    scheduled = make(9, run_after=timezone.now() + timedelta(hours=1))
+    backing_off = [job.pk for job in scheduled[::2]]
+    Job.objects.filter(pk__in=backing_off).update(state=State.READY)
+    forth, _ = walk(operator, f"{LIST}?state={state}&when=scheduled")
+    expected = Job.objects.filter(state=state).values_list("pk", flat=True)
+    assert {pk for page in forth for pk in page} == {str(pk) for pk in expected}
 
 
 def test_a_search_the_database_stops_is_a_sentence_and_no_error(operator, monkeypatch):

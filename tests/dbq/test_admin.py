@@ -3,9 +3,11 @@
 import re
 
 import pytest
+from django.contrib.admin import ModelAdmin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db import connection
+from django.test.html import parse_html
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -156,6 +158,30 @@ def test_a_filter_without_an_index_looks_through_a_bounded_part_and_says_so(root
         assert count_rows(response) == 0
         assert "looked through the first" in read(response)
     assert "looked through" not in read(root.get(LIST, {"stands": "failed"}))
+
+
+@pytest.mark.parametrize("matching", [0, 2, 30, 31, 65])
+def test_what_fits_on_a_page_is_looked_for_once(root, matching):
+    make_finished(matching, queue_name="mail")
+    with CaptureQueriesContext(connection) as queries:
+        page = root.get(LIST, {"queue": "mail"})
+    searches = [sql["sql"] for sql in queries if "queue_name" in sql["sql"] and "dbq_job" in sql["sql"]]
+    assert len(searches) == (1 if matching <= 30 else 2)
+    assert count_rows(page) == min(matching, 30)
+    assert page.context["cl"].result_count == matching
+    numbers = range(1, page.context["cl"].paginator.num_pages + 1)
+    pages = [root.get(LIST, {"queue": "mail", "p": number}) for number in numbers]
+    shown = [job.pk for page in pages for job in page.context["cl"].result_list]
+    assert len(set(shown)) == matching
+
+
+def test_a_row_of_the_list_has_the_address_and_the_box_that_django_gives_it(root):
+    (job,) = make_finished(1)
+    page = root.get(LIST)
+    assert f'href="{address(job)}"' in page.content.decode()
+    listed = page.context["cl"].model_admin
+    box = ModelAdmin.action_checkbox(listed, job)
+    assert parse_html(listed.action_checkbox(job)) == parse_html(box)
 
 
 def test_waiting_jobs_stand_in_the_order_of_their_turn_queue_by_queue(root, monkeypatch):
