@@ -26,6 +26,7 @@ from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
@@ -66,10 +67,9 @@ def main() -> None:
         print(json.dumps(measure(options)))
         return
     results = {}
-    for name in options.only or ("sqlite", "postgresql"):
-        if options.url:
-            results[name] = measure_elsewhere(__file__, options.url, options)
-            continue
+    if options.url:
+        results[urlsplit(options.url).scheme] = measure_elsewhere(__file__, options.url, options)
+    for name in () if options.url else options.only or ("sqlite", "postgresql"):
         with database(name) as url:
             results[name] = measure_elsewhere(__file__, url, options)
     names = ("finished", "waiting", "failed", "queues", "runs")
