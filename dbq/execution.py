@@ -213,7 +213,7 @@ def _tidy_up(run: TaskRun, outer: Set[str]) -> None:
             continue
         try:
             dialect = find_dialect_class(connection.vendor)(connection)
-            if dialect.was_closed() or dialect.has_open_transaction():
+            if dialect.was_closed() or (known is None and dialect.has_open_transaction()):
                 _close_roughly(connection)
             elif connection.errors_occurred or connection.settings_dict["CONN_MAX_AGE"]:
                 # Without a maximum age Django would connect anew for every task; the thread closes its

@@ -4,6 +4,7 @@ import os
 import shutil
 
 import pytest
+from django.db import connection
 
 REQUIRE_ALL = os.environ.get("DBQ_REQUIRE_ALL") == "1"
 CHROMIUM_FLAGS = [
@@ -57,6 +58,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
+    """Leave out what is `on` other databases: it is no test of this one, and none that was skipped."""
+    others = [item for item in items if not is_for(item, connection.vendor)]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
     # Last, as the loop that the driver keeps running in this thread forbids coroutines to later tests.
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
+def is_for(item: pytest.Item, vendor: str) -> bool:
+    mark = item.get_closest_marker("on")
+    return mark is None or vendor in mark.args

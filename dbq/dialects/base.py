@@ -311,9 +311,11 @@ class Dialect:
             instance.__dict__.update(zip(columns, values, strict=True))
             if texts:
                 instance._texts = dict(zip(texts, words[place], strict=True))
-            instance._state = ModelState()
-            instance._state.adding = False
-            instance._state.db = self.alias
+            instance._state = state = ModelState()
+            state.adding = False
+            state.db = self.alias
+            # Made when it is first asked for, by a descriptor, which Django does as late as in __del__.
+            state.fields_cache = {}
             instances.append(instance)
         return instances
 

@@ -4,7 +4,7 @@ import math
 import os
 import select
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +16,7 @@ from django.db.models import DateTimeField, Field, JSONField, QuerySet
 from dbq.dialects import prepared
 from dbq.dialects.base import Dialect, Slot, Take, choose
 from dbq.dialects.batch import FencedUpdate, Rows
+from dbq.dialects.exchange import exchange
 from dbq.dialects.figures import COUNT_CLAIM
 
 CHANNEL = "dbq"
@@ -41,6 +42,12 @@ class PostgreSQLDialect(Dialect):
         # Room for the next heartbeat on the same page.
         "ALTER TABLE dbq_worker SET (fillfactor = 50)",
     )
+
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple]:
+        # Django's log of statements is written by its cursors.
+        if prepared.find(self.connection) is None or self.connection.queries_logged:
+            return super().execute(statement, parameters)
+        return exchange(self.connection, statement, parameters)
 
     def source(self, fields: Iterable[Field]) -> str:
         columns = ", ".join(f"{self.quote(field.column)} {self._get_json_type(field)}" for field in fields)
@@ -121,7 +128,7 @@ class PostgreSQLDialect(Dialect):
         ready = prepared.find(self.connection) if values else None
         if ready is None:
             return super().run_take(take, values)
-        return self.load(take.model, take.fields, ready.run(take, values))
+        return self.load(take.model, take.fields, self.execute(*ready.write_call(take, values)))
 
     def _make_take(
         self, queryset: QuerySet, limit: int | Slot, assignments: dict[str, Any], wait: bool

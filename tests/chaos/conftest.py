@@ -18,19 +18,6 @@ from tests.process.conftest import (  # noqa: F401
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
-    """Leave out what is `on` other databases: it is no test of this one, and none that was skipped."""
-    others = [item for item in items if not is_for(item, connection.vendor)]
-    if others:
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if item not in others]
-
-
-def is_for(item: pytest.Item, vendor: str) -> bool:
-    mark = item.get_closest_marker("on")
-    return mark is None or vendor in mark.args
-
-
 @pytest.fixture(scope="session")
 def server_of_faults(django_db_setup, django_db_blocker) -> Iterator:
     with ExitStack() as stack:
