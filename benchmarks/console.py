@@ -228,7 +228,7 @@ def find_examples() -> dict[str, Any]:
     lanes = {"COMPLETED": Lane.FINISHED, "FAILED": Lane.FINISHED, "NEW": Lane.CLAIMABLE}
     lanes["PROCESSING"] = Lane.RUNNING
     return {
-        state: Job.objects.filter(lane=lane, state=state).order_by("-pk")[100:101].get().pk
+        state: list(Job.objects.filter(lane=lane, state=state).order_by("-pk")[:101])[-1].pk
         for state, lane in lanes.items()
     }
 
