@@ -341,6 +341,8 @@ def take_statistics() -> None:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("VACUUM (ANALYZE)")
+            # What was filled in goes to the disk now, and not beside what is measured next.
+            cursor.execute("CHECKPOINT")
         elif connection.vendor == "mysql":
             cursor.execute("ANALYZE TABLE dbq_job, dbq_attempt, dbq_rollup")
         else:
