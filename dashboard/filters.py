@@ -184,6 +184,10 @@ class JobFilterForm(forms.Form):
             self.add_error("sort", _("The turn of a job is among those of its queue: choose a queue."))
         if sort in ("priority", "due") and states - {State.NEW, State.READY}:
             self.add_error("sort", _("Only waiting jobs have a turn: leave New and Ready ticked."))
+        if (sort, cleaned.get("when")) in (("priority", "scheduled"), ("due", "due")):
+            self.add_error(
+                "sort", _("What is scheduled has no turn yet, and what is due is no longer waited for.")
+            )
         if sort in ("finished", "-finished") and states - set(FINISHED):
             self.add_error("sort", _("Only finished jobs have this time: leave their states ticked."))
         return cleaned

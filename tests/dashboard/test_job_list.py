@@ -183,8 +183,15 @@ def test_filters_that_no_job_can_meet_are_answered_without_a_search(operator, st
         page = operator.get(f"{LIST}?{states}&when={when}")
         count = operator.get(f"{LIST}?{states}&when={when}&part=count")
     assert list_ids(page) == []
-    assert "No job matches" in read(page) and "0" in read(count)
+    assert "No job matches" in read(page) and "of 0 that match" in read(count)
     assert not [sql["sql"] for sql in statements if "dbq_job" in sql["sql"]]
+
+
+@pytest.mark.parametrize("asked", ["sort=priority&queue=default&when=scheduled", "sort=due&when=due"])
+def test_an_order_that_what_is_asked_for_does_not_have_is_refused(operator, asked):
+    make(2)
+    page = operator.get(f"{LIST}?{asked}")
+    assert "has no turn yet" in read(page)
 
 
 @pytest.mark.parametrize("state", ["NEW", "READY"])
