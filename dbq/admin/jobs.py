@@ -116,6 +116,10 @@ class JobChangeList(FixedChangeList):
 
     is_windowed = False
 
+    @property
+    def window(self) -> str:
+        return f"{WINDOW:,}"
+
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet:
         jobs = super().get_queryset(request, *args, **kwargs)
         if self._needs_window():
