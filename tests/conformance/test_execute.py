@@ -66,15 +66,15 @@ def test_errors_are_those_of_django():
     assert list(dialect().execute("SELECT name FROM dbq_queue")) == [("mail",)]
 
 
-def test_wrappers_see_the_statements_and_may_refuse_them():
+def test_wrappers_see_the_statements_and_may_change_them():
     seen = []
 
-    def refuse(execute, sql, parameters, many, context):
+    def change(execute, sql, parameters, many, context):
         seen.append((sql, list(parameters), many, context["connection"].alias))
         return execute("SELECT %s", ["another"], many, context)
 
-    with connection.execute_wrapper(refuse):
-        assert list(dialect().execute("SELECT %s", ("one",))) in ([("another",)], [["another"]])
+    with connection.execute_wrapper(change):
+        assert list(dialect().execute("SELECT %s", ("one",))) == [("another",)]
     assert seen == [("SELECT %s", ["one"], False, "default")]
 
 
