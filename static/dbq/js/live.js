@@ -17,6 +17,7 @@
   // From when the page is: when its oldest part was asked for, by the reader's clock.
   let updated = performance.timeOrigin, asked = updated, isSpoiled = false;
   const awaited = new Set();
+  let isLeaving = false;
 
   const findReason = () => Object.keys(reasons).find((name) => reasons[name]());
 
@@ -51,6 +52,13 @@
     if (!awaited.delete(request)) return;
     isSpoiled ||= !isShown;
     if (!awaited.size && !isSpoiled) updated = asked;
+  };
+
+  // After a logout each part is led to the login page; a second lead would break off the way of the first.
+  const followOnce = (event) => {
+    if (!event.detail.xhr.getResponseHeader("HX-Redirect")) return;
+    if (isLeaving) event.preventDefault();
+    isLeaving = true;
   };
 
   const tick = () => {
@@ -113,7 +121,11 @@
       event.detail.shouldSwap = false;
       isSpoiled = true;
     });
+    document.addEventListener("htmx:beforeOnLoad", followOnce);
+    window.addEventListener("pageshow", () => (isLeaving = false));
     document.addEventListener("htmx:beforeSend", (event) => {
+      // Who stopped the way there and asks for something is led again.
+      if (!isTick(event)) isLeaving = false;
       if (isTick(event) || isWhole(event)) noteAsked(event.detail.xhr);
     });
     document.addEventListener("htmx:afterRequest", (event) => {
