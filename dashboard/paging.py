@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -110,97 +110,105 @@ READERS: dict[str, Callable[[str], Any]] = {
 }
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """A part of an order: what comes after one place, up to another and with it; None where it is open."""
+
+    keys: Keys
+    after: Place | None = None
+    until: Place | None = None
+
+    def cut(self, jobs: QuerySet) -> QuerySet:
+        """Those of the jobs that stand here, in the order."""
+        if self.after is not None:
+            jobs = jobs.filter(_beyond(self.keys, self.after))
+        if self.until is not None:
+            jobs = jobs.filter(_until(self.keys, self.until))
+        return jobs.order_by(*(key.ordering for key in self.keys))
+
+
 def find_page(legs: Sequence[Leg], keys: Keys, size: int, *, after: str = "", before: str = "") -> Page:
     """The rows after a place, or before one; the first ones without either."""
     place = read_place(before or after, keys, READERS)
     if before and place is not None:
         return _find_page_before(legs, keys, size, place)
-    rows, edge = _search(legs, keys, place, size + 1)
+    rows, edge = _search(legs, Stretch(keys, place), size + 1)
     page = _make_page(rows, keys, size, edge)
     if place is not None:
-        page.previous = _place_of(page.rows[0], keys) if page.rows else write_place(place)
+        page.previous = write_place(_find_place(page.rows[0], keys) if page.rows else place)
     page.is_whole = place is None and not page.next
     return page
 
 
 def _find_page_before(legs: Sequence[Leg], keys: Keys, size: int, place: Place) -> Page:
     backwards = tuple(key.flip() for key in keys)
-    rows, edge = _search(legs, backwards, place, size + 1)
+    rows, edge = _search(legs, Stretch(backwards, place), size + 1)
     if not rows and edge is None:
         # What came before is gone: the list begins here now.
         return find_page(legs, keys, size)
     page = _make_page(rows, backwards, size, edge)
     page.rows.reverse()
     page.previous = page.next
-    page.next = _place_of(page.rows[-1], keys) if page.rows else write_place(place)
+    page.next = write_place(_find_place(page.rows[-1], keys) if page.rows else place)
     return page
 
 
 def _make_page(rows: list[Any], keys: Keys, size: int, edge: Place | None) -> Page:
     page = Page(rows[:size], is_partial=edge is not None and len(rows) <= size)
     if len(rows) > size:
-        page.next = _place_of(page.rows[-1], keys)
+        page.next = write_place(_find_place(page.rows[-1], keys))
     elif edge is not None:
         page.next = write_place(edge)
     return page
 
 
-def _place_of(row: Model, keys: Keys) -> str:
-    return write_place(tuple(getattr(row, key.name) for key in keys))
+def _find_place(row: Model, keys: Keys) -> Place:
+    return tuple(getattr(row, key.name) for key in keys)
 
 
-def _search(
-    legs: Sequence[Leg], keys: Keys, place: Place | None, wanted: int
-) -> tuple[list[Any], Place | None]:
+def _search(legs: Sequence[Leg], stretch: Stretch, wanted: int) -> tuple[list[Any], Place | None]:
     """The first rows of all legs, and the place up to which all of them were searched, if not to the end."""
-    deadline = time.monotonic() + SEARCH_SECONDS
+    started = time.monotonic()
     rows: list[Any] = []
-    edges: list[Place] = []
-    for leg in legs:
-        # One request looks at as many rows however many legs they are of.
-        found, edge = _search_leg(leg, leg.window // len(legs) or 1, keys, place, wanted, deadline)
+    for number, leg in enumerate(legs, 1):
+        # One request looks at as many rows, for as long, however many legs they are of.
+        deadline = started + SEARCH_SECONDS * number / len(legs)
+        window = leg.window // len(legs) or 1
+        found, edge = _search_leg(leg, stretch, wanted, window, deadline)
         rows += found
-        if edge is not None:
-            edges.append(edge)
-    rows = sort_rows(rows, keys)
-    edge = _find_nearest(edges, keys)
-    if edge is not None:
-        # Behind it one leg may have rows that nobody has seen yet.
-        rows = [row for row in rows if not _is_beyond(row, edge, keys)]
-    return rows[:wanted], edge
+        # Behind where one leg was searched to, rows of another are not the next ones of the list.
+        stretch = replace(stretch, until=edge)
+    rows = sort_rows(rows, stretch.keys)
+    if stretch.until is not None:
+        rows = [row for row in rows if not _is_beyond(row, stretch.until, stretch.keys)]
+    return rows[:wanted], stretch.until
 
 
 def _search_leg(
-    leg: Leg, window: int, keys: Keys, place: Place | None, wanted: int, deadline: float
+    leg: Leg, stretch: Stretch, wanted: int, window: int, deadline: float
 ) -> tuple[list[Any], Place | None]:
-    if leg.walk is None:
-        return list(_order(_go_beyond(leg.matching, keys, place), keys)[:wanted]), None
+    """The first rows of the leg in the stretch, and where their search ended."""
     rows: list[Any] = []
     while True:
         started = time.monotonic()
-        edge = _find_edge(leg.walk, keys, place, window)
-        within = _go_beyond(leg.matching, keys, place)
-        if edge is not None:
-            within = within.filter(_until(keys, edge))
-        rows += _order(within, keys)[: wanted - len(rows)]
-        if edge is None or len(rows) == wanted:
-            return rows, None
+        edge = _find_edge(leg.walk, stretch, window) if leg.walk is not None else None
+        searched = replace(stretch, until=edge) if edge is not None else stretch
+        rows += searched.cut(leg.matching)[: wanted - len(rows)]
+        if len(rows) == wanted:
+            return rows, _find_place(rows[-1], stretch.keys)
+        if edge is None:
+            return rows, stretch.until
         now = time.monotonic()
         # The next window, twice as wide, would take about twice as long.
         if now + 2 * (now - started) > deadline:
             return rows, edge
-        place, window = edge, min(window * 2, WINDOW_MAX)
+        stretch, window = replace(stretch, after=edge), min(window * 2, WINDOW_MAX)
 
 
-def _find_edge(walk: QuerySet, keys: Keys, place: Place | None, window: int) -> Place | None:
-    """The place of the last row of the next window; None if the rest fits into it."""
-    names = [key.name for key in keys]
-    rows = _order(_go_beyond(walk, keys, place), keys).values_list(*names)
+def _find_edge(walk: QuerySet, stretch: Stretch, window: int) -> Place | None:
+    """The place of the last row of the next window; None if the rest of the stretch fits into it."""
+    rows = stretch.cut(walk).values_list(*(key.name for key in stretch.keys))
     return next(iter(rows[window - 1 : window]), None)
-
-
-def _go_beyond(jobs: QuerySet, keys: Keys, place: Place | None) -> QuerySet:
-    return jobs if place is None else jobs.filter(_beyond(keys, place))
 
 
 def _beyond(keys: Keys, place: Place) -> Q:
@@ -221,22 +229,12 @@ def _until(keys: Keys, place: Place) -> Q:
     )
 
 
-def _order(jobs: QuerySet, keys: Keys) -> QuerySet:
-    return jobs.order_by(*(key.ordering for key in keys))
-
-
 def sort_rows(rows: Iterable[Any], keys: Keys) -> list[Any]:
     """Rows of several legs in one order."""
     ordered = list(rows)
     for key in reversed(keys):
         ordered.sort(key=attrgetter(key.name), reverse=key.is_descending)
     return ordered
-
-
-def _find_nearest(edges: list[Place], keys: Keys) -> Place | None:
-    for position, key in reversed(list(enumerate(keys))):
-        edges.sort(key=itemgetter(position), reverse=key.is_descending)
-    return edges[0] if edges else None
 
 
 def _is_beyond(row: Any, edge: Place, keys: Keys) -> bool:
