@@ -131,6 +131,7 @@ class Supervisor:
         # with each object that it marks a page would no longer be the parent's and the child's in common.
         gc.collect()
         gc.freeze()
+        _give_back_memory()
         parent = os.getpid()
         # What comes before the child has handlers of its own must not get lost in the inherited ones.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
@@ -261,6 +262,13 @@ class Supervisor:
 def _list_ran(alias: str, death: Death) -> Iterable[Job]:
     held = Job.objects.using(alias).filter(pk__in=death.running, worker_id=death.worker_id)
     return held.only("name", "queue_name", "next_task", "attempt")
+
+
+def _give_back_memory() -> None:
+    """What loading took and freed again is the system's, not a part of this process and of each child."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # the GNU C library has it
+    if trim is not None:
+        trim(0)
 
 
 def _make_pipe() -> tuple[int, int]:

@@ -186,7 +186,9 @@ class JobSearch:
 
     def _make_leg(self, jobs: JobQuerySet, conditions: dict[str, Any], indexed: set[str]) -> Leg:
         leg = jobs.filter(**conditions)
-        matching = apply(leg, [c for c in self.criteria if not self._is_said(c, conditions)])
+        # Indexes of finished jobs have the id: what was made at another time is left out without reading it.
+        made = leg.filter(**self._limit_ids()) if "finished" in indexed else leg
+        matching = apply(made, [c for c in self.criteria if not self._is_said(c, conditions)])
         if self.fields <= indexed:
             return Leg(matching)
         walk = apply(leg, [c for c in self.criteria if c[0] in indexed and not self._is_said(c, conditions)])
