@@ -21,7 +21,7 @@ from django.utils.dateparse import parse_datetime
 # Rows between two looks at the clock; the next window is twice as wide.
 WINDOW = 2_500
 WINDOW_MAX = 160_000
-SEARCH_SECONDS = 0.02
+SEARCH_SECONDS = 0.015
 SEPARATOR = "~"
 
 

@@ -83,6 +83,8 @@ class Supervisor:
             signal.signal(number, self._hear_signal)
         # So that a child's death ends the rest below.
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        # What all children need is loaded once, and shared by them.
+        get_dialect(router.db_for_write(Job))
         wake_out, wake_in = _make_pipe()
         signal.set_wakeup_fd(wake_in, warn_on_full_buffer=False)
         self.children = [Child(Board(self.threads)) for _ in range(self.processes)]
