@@ -144,7 +144,9 @@ def test_the_clock_rests_while_a_sheet_is_open_and_says_so(console, busy):
 
 def test_who_was_logged_out_is_led_to_the_login_page_by_the_next_refresh_once(console, complaints, busy):
     led = []
-    console.on("request", lambda request: led.append(request.url) if request.is_navigation_request() else None)
+    console.on(
+        "request", lambda request: led.append(request.url) if request.is_navigation_request() else None
+    )
     console.context.clear_cookies()
     tick(console)
     console.wait_for_url("**/login/?next=%2Fdbq%2F")
