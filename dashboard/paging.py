@@ -188,10 +188,13 @@ def _search_leg(
     leg: Leg, stretch: Stretch, wanted: int, window: int, deadline: float
 ) -> tuple[list[Any], Place | None]:
     """The first rows of the leg in the stretch, and where their search ended."""
+    if leg.walk is None:
+        # The limit ends it soon enough, and an open end leaves the database no other index to think of.
+        return list(replace(stretch, until=None).cut(leg.matching)[:wanted]), stretch.until
     rows: list[Any] = []
     while True:
         started = time.monotonic()
-        edge = _find_edge(leg.walk, stretch, window) if leg.walk is not None else None
+        edge = _find_edge(leg.walk, stretch, window)
         searched = replace(stretch, until=edge) if edge is not None else stretch
         rows += searched.cut(leg.matching)[: wanted - len(rows)]
         if len(rows) == wanted:
