@@ -54,6 +54,10 @@ class FixedChangeList(ChangeList):
         """Whether there are more rows than are counted."""
         return self.result_count >= COUNT_MAX
 
+    @property
+    def count_max(self) -> str:
+        return f"{COUNT_MAX:,}"
+
     def get_ordering(self, request: HttpRequest, queryset: QuerySet) -> list[Any]:
         return self.model_admin.get_order(request)  # type: ignore[attr-defined]
 
