@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,13 @@ def measure(options: argparse.Namespace) -> dict:
     results = {}
     with worker():
         results["none"] = probe_until(time.monotonic() + CALM_SECONDS, lambda: True)
-        for kind in options.kind:
+        for place, kind in enumerate(options.kind):
             with DELETIONS[kind]() as deletion:
                 started, before = time.monotonic(), count_finished()
-                figures = probe_until(started + options.seconds, deletion)
+                # Each has its share, so that a quick one leaves something for the next.
+                goal = before - count_old() // (len(options.kind) - place)
+                goes_on = partial(is_above, goal, deletion)
+                figures = probe_until(started + options.seconds, goes_on)
                 seconds = time.monotonic() - started
             deleted = before - count_finished()
             results[kind] = figures | {"deleted": deleted, "seconds": seconds, "rate": deleted / seconds}
@@ -101,6 +105,17 @@ def count_finished() -> int:
     from dbq.counts import get_finished_totals
 
     return sum(get_finished_totals().values())
+
+
+def is_above(goal: int, goes_on: Callable[[], bool]) -> bool:
+    """Whether a deletion that goes on has not come to its goal yet."""
+    return goes_on() and count_finished() > goal
+
+
+def count_old() -> int:
+    from dbq.models import Job
+
+    return Job.objects.old(HOURS).count()
 
 
 # The two kinds: contexts that delete, and say whether they still do
