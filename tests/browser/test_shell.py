@@ -154,6 +154,19 @@ def test_who_was_logged_out_is_led_to_the_login_page_by_the_next_refresh_once(co
     complaints.clear()  # the browser notes each 401
 
 
+def test_who_stopped_the_way_to_the_login_page_is_led_again_by_the_next_act(console, complaints, busy):
+    console.reload()
+    console.context.clear_cookies()
+    # An answer without content leaves the page where it is, as pressing Stop does.
+    console.route("**/login/**", lambda route: route.fulfill(status=204))
+    with console.expect_request("**/login/**"):
+        tick(console)
+    console.unroute("**/login/**")
+    console.get_by_role("link", name="Pause default").click()
+    console.wait_for_url("**/login/?next=%2Fdbq%2F**")
+    complaints.clear()  # as above
+
+
 def test_a_server_that_fails_is_said_in_words_and_the_page_stays(console, complaints, busy):
     console.route("**/pause/**", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
     console.reload()

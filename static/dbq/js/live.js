@@ -122,9 +122,9 @@
       isSpoiled = true;
     });
     document.addEventListener("htmx:beforeOnLoad", followOnce);
+    // Who came back, or stopped the way there and asks for something, is led again.
     window.addEventListener("pageshow", () => (isLeaving = false));
     document.addEventListener("htmx:beforeSend", (event) => {
-      // Who stopped the way there and asks for something is led again.
       if (!isTick(event)) isLeaving = false;
       if (isTick(event) || isWhole(event)) noteAsked(event.detail.xhr);
     });
