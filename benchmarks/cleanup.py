@@ -76,11 +76,11 @@ def measure(options: argparse.Namespace) -> dict:
     with worker():
         results["none"] = probe_until(time.monotonic() + CALM_SECONDS, lambda: True)
         for place, kind in enumerate(options.kind):
+            # Each has its share, so that a quick one leaves something for the next.
+            share = count_old() // (len(options.kind) - place)
             with DELETIONS[kind]() as deletion:
                 started, before = time.monotonic(), count_finished()
-                # Each has its share, so that a quick one leaves something for the next.
-                goal = before - count_old() // (len(options.kind) - place)
-                goes_on = partial(is_above, goal, deletion)
+                goes_on = partial(is_above, before - share, deletion)
                 figures = probe_until(started + options.seconds, goes_on)
                 seconds = time.monotonic() - started
             deleted = before - count_finished()
