@@ -13,6 +13,8 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(json.loads(os.environ.get(
 
 if os.environ.get("DBQ_TEST_FAILPOINT"):
     INSTALLED_APPS = [*INSTALLED_APPS, "tests.process.failpoints.Failpoints"]
+if os.environ.get("DBQ_TEST_KEEPS_CLAIMED"):
+    INSTALLED_APPS = [*INSTALLED_APPS, "tests.process.claimed.KeepsClaimed"]
 
 # What a test wants to have different for one worker, as JSON.
 JOBS = SAMPLE_JOBS | json.loads(os.environ.get("DBQ_TEST_JOBS", "{}"))

@@ -11,13 +11,19 @@ from dbq.dialects import get_dialect
 from dbq.models import Attempt, Job, Worker
 from dbq.states import Lane, Outcome, State
 from dbq.supervisor import Death, Supervisor
+from tests.process import claimed
 from tests.process.workers import wait_until, wait_until_all_ended
 
 pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
 
 
+@pytest.fixture
+def workers_keep_claimed(monkeypatch) -> None:
+    monkeypatch.setenv(claimed.KEEPS, "1")
+
+
 def test_the_job_of_a_dead_child_runs_again_within_two_seconds(
-    workers, ledger, make_gate, create_waiting, record_property
+    workers, workers_keep_claimed, ledger, make_gate, create_waiting, record_property
 ):
     # The best of three: other tests may share the machine.
     seconds = []
@@ -89,7 +95,7 @@ def test_a_job_that_crashes_its_worker_three_times_is_failed_and_others_go_on(wo
 
 
 def test_a_job_that_takes_machines_with_it_is_failed_and_those_claimed_with_it_are_not(
-    workers, ledger, make_gate, create_waiting
+    workers, workers_keep_claimed, ledger, make_gate, create_waiting
 ):
     """What dies with a whole machine is found by its lease, and nobody saw which jobs ran."""
     fatal = create_waiting(make_gate("closed"))
