@@ -1,7 +1,7 @@
 """The process above the workers: starts them, notices their death at once, and passes signals on.
 
-It touches the database only to free the jobs of a child that died, and holds no connection while it
-forks.
+It touches the database only to free the jobs of a child that died, and once before the first fork; it
+holds no connection while it forks.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from django.db import DatabaseError, connections, router
+from django.db import DatabaseError, Error, connections, router
 
 from dbq import transitions
 from dbq.board import Board
@@ -26,6 +27,7 @@ from dbq.dialects import get_dialect
 from dbq.logs import about
 from dbq.masking import mask_text
 from dbq.models.job import Job
+from dbq.models.queue import find_paused
 from dbq.models.worker import Worker
 from dbq.patience import get_patience, hang_up_later
 
@@ -83,8 +85,7 @@ class Supervisor:
             signal.signal(number, self._hear_signal)
         # So that a child's death ends the rest below.
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        # What all children need is loaded once, and shared by them.
-        get_dialect(router.db_for_write(Job))
+        _load_ahead()
         wake_out, wake_in = _make_pipe()
         signal.set_wakeup_fd(wake_in, warn_on_full_buffer=False)
         self.children = [Child(Board(self.threads)) for _ in range(self.processes)]
@@ -264,6 +265,16 @@ class Supervisor:
 def _list_ran(alias: str, death: Death) -> Iterable[Job]:
     held = Job.objects.using(alias).filter(pk__in=death.running, worker_id=death.worker_id)
     return held.only("name", "queue_name", "next_task", "attempt")
+
+
+def _load_ahead() -> None:
+    """Look at the queues once: what a driver loads when it first connects and reads, all children share."""
+    alias = router.db_for_write(Job)
+    dialect = get_dialect(alias)
+    dialect.bound_waits(get_patience())
+    # Whatever ails the database, the children wait it out.
+    with suppress(Error, OSError), hang_up_later(dialect.hang_up):
+        list(find_paused(alias))
 
 
 def _give_back_memory() -> None:
