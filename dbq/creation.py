@@ -8,11 +8,12 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import JSONField
 
-from dbq import workspaces
+from dbq import wakeup, workspaces
 from dbq.dialects import get_dialect
+from dbq.dialects.base import CallFailed, Dialect
 from dbq.models.job import Job
 from dbq.states import Lane, State
 
@@ -26,10 +27,27 @@ def insert(job: Job, alias: str) -> None:
     row = _make_row(job)
     names = tuple(name for name in _NAMES if name not in _USUAL or row[name] != _USUAL[name])
     values = [dialect.adapt_value(row[name]) for name in names]
+    statement = _compile_insert(alias, names)
     # As Django's own `save`: who catches an error within a transaction must not go on with it.
     with transaction.mark_for_rollback_on_error(using=alias):
-        dialect.execute(_compile_insert(alias, names), values)
+        if job.lane == Lane.CLAIMABLE and wakeup.take_call(alias, job.queue_name):
+            _insert_and_call(dialect, job, statement, values)
+        else:
+            dialect.execute(statement, values)
     _mark_as_saved(job, alias)
+
+
+def _insert_and_call(dialect: Dialect, job: Job, statement: str, values: list[Any]) -> None:
+    """Spare a worker that waits for this job the round trip before it is called."""
+    try:
+        dialect.execute_and_call(statement, values, job.queue_name)
+    except DatabaseError as error:
+        wakeup.give_back_call(dialect.alias, job.queue_name)
+        if not isinstance(error, CallFailed):
+            raise
+        if not Job.objects.using(dialect.alias).filter(pk=job.pk).exists():
+            raise error.reason from None
+        wakeup.report_failed_call([job.queue_name])
 
 
 @lru_cache(maxsize=1000)

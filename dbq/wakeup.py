@@ -35,6 +35,26 @@ def call_after_commit(alias: str, queue_names: Iterable[str]) -> None:
         transaction.on_commit(partial(_call, alias, frozenset(queue_names)), using=alias)
 
 
+def take_call(alias: str, queue_name: str) -> bool:
+    """Whether whoever commits a job of that queue now, in one statement, is to call along with it.
+
+    If so the call counts as made: `give_back_call` says that it was not.
+    """
+    connection = connections[alias]
+    return (
+        get_dialect(alias).can_call_along()
+        and get_configuration().NOTIFY
+        and connection.get_autocommit()
+        and not connection.in_atomic_block
+        and _may_call((alias, queue_name))
+    )
+
+
+def give_back_call(alias: str, queue_name: str) -> None:
+    with _lock:
+        _last_calls.pop((alias, queue_name), None)
+
+
 def _call(alias: str, queue_names: frozenset[str]) -> None:
     names = [name for name in sorted(queue_names) if _may_call((alias, name))]
     try:
@@ -42,7 +62,12 @@ def _call(alias: str, queue_names: frozenset[str]) -> None:
             get_dialect(alias).notify(names)
     except DatabaseError:
         # The jobs are committed; failing their creator now would be a lie.
-        logger.warning("Workers of %s could not be called.", ", ".join(names), exc_info=True)
+        report_failed_call(names)
+
+
+def report_failed_call(queue_names: Iterable[str]) -> None:
+    """Log the exception that is being handled."""
+    logger.warning("Workers of %s could not be called.", ", ".join(queue_names), exc_info=True)
 
 
 def _may_call(key: tuple[str, str]) -> bool:

@@ -23,6 +23,14 @@ from dbq.dialects.batch import GUARD, Batch, FencedUpdate, Log, Rows
 PASSING_TRIES = 5
 
 
+class CallFailed(DatabaseError):
+    """A statement that called along got as far as its commit; that failed, or the call after it did."""
+
+    def __init__(self, reason: DatabaseError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
 class DatabaseNow(Func):
     """The database's clock at the start of the statement, in the form Django stores times."""
 
@@ -470,6 +478,17 @@ class Dialect:
 
     def notify(self, queue_names: Iterable[str]) -> None:
         """Tell the workers of these queues that there is work; nothing where the database cannot."""
+
+    def can_call_along(self) -> bool:
+        """Whether a call can travel with the statement that gives it cause."""
+        return False
+
+    def execute_and_call(self, statement: str, parameters: Sequence[Any], queue_name: str) -> None:
+        """Commit one statement outside of a transaction, then call, in one round trip.
+
+        Raises what the database says of the statement, or CallFailed when that was done.
+        """
+        raise NotImplementedError
 
     def make_listener(self) -> Any:
         """A listener for those calls, to be opened, or None where the database has none."""

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.db.models import DateTimeField, Field, JSONField, QuerySet
 
 from dbq.dialects import prepared
-from dbq.dialects.base import Dialect, Slot, Take, choose
+from dbq.dialects.base import CallFailed, Dialect, Slot, Take, choose
 from dbq.dialects.batch import FencedUpdate, Rows
 from dbq.dialects.exchange import exchange
 from dbq.dialects.figures import COUNT_CLAIM
@@ -208,6 +208,24 @@ class PostgreSQLDialect(Dialect):
     def notify(self, queue_names: Iterable[str]) -> None:
         for name in queue_names:
             self.execute("SELECT pg_notify(%s, %s)", (CHANNEL, name))
+
+    def can_call_along(self) -> bool:
+        # Only where the client writes the values into the text may that hold several statements.
+        return not self.connection.settings_dict["OPTIONS"].get("server_side_binding")
+
+    def execute_and_call(self, statement: str, parameters: Sequence[Any], queue_name: str) -> None:
+        # The call is a transaction of its own: within the first its lock would be held during the commit.
+        statements = f"BEGIN; {statement}; COMMIT; SELECT pg_notify(%s, %s)"
+        try:
+            super().execute(statements, (*parameters, CHANNEL, queue_name))
+        except DatabaseError as error:
+            if self.was_closed():
+                raise
+            if not self.has_open_transaction():
+                raise CallFailed(error) from error
+            # What failed before its COMMIT left the transaction open.
+            self.connection.connection.rollback()
+            raise
 
     def make_listener(self) -> "PostgreSQLListener":
         return PostgreSQLListener(self)

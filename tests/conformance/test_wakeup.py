@@ -2,10 +2,11 @@
 
 import select
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import IntegrityError, connection, connections, transaction
 
 from dbq import wakeup
 from dbq.engine import Duty
@@ -73,6 +74,65 @@ def test_a_call_waits_for_the_commit(listener):
         assert hear(listener) == set()
 
     assert hear(listener) == ({"default"} if CALLS else set())
+
+
+@pytest.mark.on("postgresql")
+class TestACallAlongWithItsJob:
+    @pytest.fixture(autouse=True)
+    def statements(self) -> Iterator[list]:
+        """Those of this test."""
+        wakeup._last_calls.clear()
+        statements: list = []
+        with connection.execute_wrapper(note_statements(statements)):
+            yield statements
+
+    def test_costs_no_round_trip(self, listener, statements):
+        job = Job.objects.create(name="nothing")
+
+        assert ["INSERT" in statement for statement in statements] == [True]
+        assert hear(listener) == {"default"}
+        assert Job.objects.get().pk == job.pk
+
+    def test_is_none_within_a_transaction(self, listener, statements):
+        with transaction.atomic():
+            make_job()
+            assert "pg_notify" not in statements[-1]
+        assert "pg_notify" in statements[-1]
+
+    def test_is_none_where_values_travel_beside_the_statement(self, listener, statements, monkeypatch):
+        monkeypatch.setitem(connection.settings_dict["OPTIONS"], "server_side_binding", True)
+        make_job()
+
+        assert "pg_notify" not in statements[0]
+        assert hear(listener) == {"default"}
+
+    def test_whose_job_is_refused_is_given_back(self, listener, statements):
+        job = make_job()
+        wakeup._last_calls.clear()
+        hear(listener)
+        with pytest.raises(IntegrityError):
+            Job.objects.create(name="nothing", id=job.pk)
+        # The connection is as it was, in no transaction.
+        assert hear(listener) == set()
+
+        make_job()
+        assert hear(listener) == {"default"}
+
+    def test_that_fails_leaves_the_job(self, listener, monkeypatch, caplog):
+        # The longest name of a channel has 63 bytes.
+        monkeypatch.setattr("dbq.dialects.postgresql.CHANNEL", "c" * 64)
+        job = make_job()
+
+        assert Job.objects.get().pk == job.pk
+        assert "Workers of default could not be called." in caplog.messages
+
+
+def note_statements(statements: list) -> Callable:
+    def note(execute, sql, parameters, many, context):
+        statements.append(sql)
+        return execute(sql, parameters, many, context)
+
+    return note
 
 
 def test_many_jobs_call_once(listener, monkeypatch):
