@@ -10,7 +10,7 @@ help:  ## what there is
 	@echo "make lint         check style, types, layers and templates"
 	@echo "make format       rewrite the code in the house style"
 	@echo "make servers      keep a throw-away PostgreSQL and MariaDB until Ctrl-C"
-	@echo "make bench        measure the engine, or ARGS=console; beside peers ARGS=peers, ARGS=crashes"
+	@echo "make bench        measure dbq beside its peers, an hour or more; ARGS=engine dbq alone, ARGS=console"
 	@echo "make screenshots  photograph every page into docs/screenshots"
 	@echo "make shell        open Django's shell"
 	@echo

@@ -1,4 +1,4 @@
-"""Choose what to measure: one of MEASURES, `engine` if none is named; other arguments are passed on."""
+"""Choose what to measure: one of MEASURES, `peers` if none is named; other arguments are passed on."""
 
 import sys
 from importlib import import_module
@@ -11,5 +11,5 @@ MEASURES = {
     for name in ("engine", "console", "crashes", "cleanup", "export", "viewers", "growth", "fairness")
 } | {"peers": "benchmarks.throughput.command"}
 
-chosen = sys.argv.pop(1) if sys.argv[1:2] and sys.argv[1] in MEASURES else "engine"
+chosen = sys.argv.pop(1) if sys.argv[1:2] and sys.argv[1] in MEASURES else "peers"
 import_module(MEASURES[chosen]).main()

@@ -1,7 +1,7 @@
 """Measure dbq alone on SQLite, PostgreSQL and MariaDB with durable settings.
 
-    make bench                     all three
-    make bench ARGS="--only sqlite"
+    make bench ARGS=engine                     all three
+    make bench ARGS="engine --only sqlite"
 
 One default worker (one process, one thread). Each run is proved by the lines its jobs wrote: every
 job once. Prints a table and writes it as JSON beside it, with the versions.

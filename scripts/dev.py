@@ -55,7 +55,7 @@ COMMANDS = {
         extras=["test"],
     ),
     "bench": Command(
-        "measure on durable databases: engine, console or crashes, and their options",
+        "measure beside the peers, or what is named: engine, console, growth, crashes",
         ["-m", "benchmarks"],
         extras=["test"],
     ),

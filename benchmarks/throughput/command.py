@@ -1,6 +1,6 @@
 """Measure the speed of dbq beside that of its peers, each in an environment of its own.
 
-    make bench ARGS=peers
+    make bench
     make bench ARGS="peers --only dbq --only pgqueuer --measure drain_tuned --repeats 5"
     make bench ARGS="peers --quick"
 

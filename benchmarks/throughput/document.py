@@ -176,7 +176,7 @@ def compose(content: dict[str, Any], results: Results) -> Iterator[str]:
 def compose_head(content: dict[str, Any]) -> Iterator[str]:
     yield "# Throughput beside other queues"
     yield ""
-    yield "Written by `make bench ARGS=peers`; every figure comes from its records."
+    yield "Written by `make bench`; every figure comes from its records."
     yield ""
     yield (
         "All run the same job, which appends one line to a file. Each run is proved by these lines: every job"
