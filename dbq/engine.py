@@ -132,6 +132,8 @@ class Engine:
         self.suspect: TaskRun | None = None
         self.work_arrived = threading.Condition()
         self.turns = Turns()
+        # Hears who calls, where somebody can.
+        self.listener: Any = None
         # Called by threads when the engine should look at its results.
         self.wake: Callable[[], None] = lambda: None
         # The thread that turns the engine.
@@ -234,6 +236,7 @@ class Engine:
         if self._prepared is None or self._prepared is not dialect.connection.connection:
             dialect.connection.ensure_connection()
             dialect.prepare_engine_connection(self.configuration.LEASE_SECONDS, get_patience())
+            self.listener = dialect.listen() if self.configuration.NOTIFY else None
             self._prepared = dialect.connection.connection
 
     def cycle(self) -> bool:

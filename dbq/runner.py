@@ -41,7 +41,6 @@ SWITCH_SECONDS = 0.0005
 GARBAGE_THRESHOLD = 20_000
 # The longest keeps a worker from being back later than five seconds after its database.
 OUTAGE_PAUSES = (0.1, 4.0)
-LISTENER_RETRY_SECONDS = 30
 # A write is seen before its commit is done, which may wait for the disk: whoever saw one looks at once, and
 # again after each of these.
 COMMIT_PAUSES = (0.003, 0.017)
@@ -68,8 +67,6 @@ class Runner:
         self._wake_out, self._wake_in = os.pipe()
         os.set_blocking(self._wake_in, False)
         os.set_blocking(self._wake_out, False)
-        self._listener: Any = None
-        self._listen_again = 0.0
         self._changes: Any = None
         self._commit_pauses: list[float] = []
         self._outages = 0
@@ -127,7 +124,6 @@ class Runner:
             logger.exception("The worker's control thread ended.")
             self.failure = error
         finally:
-            self._close_listener()
             if self._changes:
                 self._changes.close()
             connections.close_all()
@@ -176,7 +172,6 @@ class Runner:
             return
         self._outages += 1
         self._complain(error)
-        self._close_listener()
         self._close_connection()
         first, longest = OUTAGE_PAUSES
         pause = min(longest, first * 2 ** min(self._outages, 10))
@@ -190,6 +185,7 @@ class Runner:
             logger.error("The database fails; trying on. %s: %s", type(error).__name__, mask_text(str(error)))
 
     def _close_connection(self) -> None:
+        self.engine.listener = None
         connection = connections[self.engine.alias]
         try:
             connection.close()
@@ -253,18 +249,24 @@ class Runner:
     @property
     def _hears(self) -> bool:
         """Whether new work wakes this worker, so that it need not look often."""
-        return self._listener is not None or self._changes is not None
+        return self.engine.listener is not None or self._changes is not None
 
     def _wait(self, seconds: float, *sources: Any) -> list[Any]:
         """Until somebody wakes it or calls, one of the sources can be read, or the time is over."""
         listener = self._get_listener()
+        has_heard = listener is not None and listener.has_heard()
         heard = [source for source in (self._wake_out, listener, *sources) if source is not None]
-        readable = select.select(heard, [], [], seconds)[0]
+        readable = select.select(heard, [], [], 0 if has_heard else seconds)[0]
         if self._wake_out in readable:
             self._drain_pipe()
-        if listener in readable:
+        if has_heard or listener in readable:
             self._hear_calls()
         return readable
+
+    def _get_listener(self) -> Any:
+        if self.engine.listener is not None and self.engine.listener.is_cut_off():
+            self.engine.listener = None
+        return self.engine.listener
 
     def _drain_pipe(self) -> bool:
         try:
@@ -272,45 +274,16 @@ class Runner:
         except BlockingIOError:
             return False
 
-    def _get_listener(self) -> Any:
-        now = time.monotonic()
-        if self._listener is None and now >= self._listen_again and get_configuration().NOTIFY:
-            self._listen_again = now + LISTENER_RETRY_SECONDS
-            try:
-                self._listener = self._listen()
-            except (Error, OSError) as error:
-                logger.warning("Cannot listen for calls, looking often instead: %s", mask_text(str(error)))
-        return self._listener
-
-    def _listen(self) -> Any:
-        listener = get_dialect(self.engine.alias).make_listener()
-        if listener is None:
-            return None
-        with self._watch.watch(listener.hang_up):
-            if listener.open():
-                return listener
-        logger.info("A pooler in front of the database keeps calls away; looking often instead.")
-        listener.close()
-        self._listen_again = float("inf")
-        return None
-
     def _hear_calls(self) -> None:
         try:
-            called = self._listener.read()
+            called = self.engine.listener.read()
         except (Error, OSError):
-            self._close_listener()
+            # Whoever asks something next will say so.
+            self.engine.listener = None
             return
         if called & set(self.engine.queue_names):
             self.engine.expect_work()
             self._be_alert()
-
-    def _close_listener(self) -> None:
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            try:
-                listener.close()
-            except (Error, OSError):
-                logger.debug("The listening connection did not close well.", exc_info=True)
 
     # Leaving
 

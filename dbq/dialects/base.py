@@ -490,8 +490,8 @@ class Dialect:
         """
         raise NotImplementedError
 
-    def make_listener(self) -> Any:
-        """A listener for those calls, to be opened, or None where the database has none."""
+    def listen(self) -> Any:
+        """Have calls arrive on this connection from now on; return what hears them, or None if none do."""
         return None
 
     def watch_changes(self) -> Any:

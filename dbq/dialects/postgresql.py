@@ -1,5 +1,6 @@
 """PostgreSQL: rows out of JSON record sets, SKIP LOCKED, NOTIFY after commit."""
 
+import logging
 import math
 import os
 import select
@@ -10,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError, connections
+from django.db import DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import DateTimeField, Field, JSONField, QuerySet
 
 from dbq.dialects import prepared
@@ -20,6 +22,8 @@ from dbq.dialects.exchange import exchange
 from dbq.dialects.figures import COUNT_CLAIM
 
 CHANNEL = "dbq"
+
+logger = logging.getLogger("dbq")
 
 
 class PostgreSQLDialect(Dialect):
@@ -175,7 +179,13 @@ class PostgreSQLDialect(Dialect):
         )
 
     def hang_up(self) -> bool:
-        return _hang_up(self.connection)
+        raw = self.connection.connection
+        if raw is None or raw.closed:
+            return False
+        # Shut down, not closed: the number stays taken until its owner closes it.
+        with socket.socket(fileno=os.dup(raw.fileno())) as line, suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)
+        return True
 
     def prepare_engine_connection(self, lease_seconds: float, patience_seconds: float) -> None:
         # What is set on a session that a pooler lends out would stay there for its next user.
@@ -227,49 +237,47 @@ class PostgreSQLDialect(Dialect):
             self.connection.connection.rollback()
             raise
 
-    def make_listener(self) -> "PostgreSQLListener":
-        return PostgreSQLListener(self)
+    def listen(self) -> "PostgreSQLListener | None":
+        if self.is_lent():
+            logger.info("A pooler in front of the database keeps calls away; looking often instead.")
+            return None
+        return PostgreSQLListener(self.connection)
 
 
 class PostgreSQLListener:
-    """A connection of its own that hears which queues got work."""
+    """Hears, on a connection that does other work as well, which queues got work.
 
-    def __init__(self, dialect: PostgreSQLDialect) -> None:
-        self.wrapper = connections.create_connection(dialect.alias)
-        self.wrapper.settings_dict = dialect.connection.settings_dict
+    Calls come whenever the server has the turn: while nothing is asked, and along with any answer.
+    """
 
-    def open(self) -> bool:
-        """Connect; return whether calls arrive here, which a pooler in front of the server prevents."""
-        if PostgreSQLDialect(self.wrapper).is_lent():
-            return False
-        with self.wrapper.cursor() as cursor:
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self._connection = connection
+        self._raw = connection.connection
+        self._heard: set[str] = set()
+        # The driver passes on what comes with its answers; what comes with those of `exchange` stays in the
+        # library below it.
+        self._raw.add_notify_handler(lambda call: self._heard.add(call.payload))
+        with connection.cursor() as cursor:
             cursor.execute(f"LISTEN {CHANNEL}")
-        return True
 
     def fileno(self) -> int:
-        return self.wrapper.connection.fileno()
+        return self._raw.fileno()
+
+    def is_cut_off(self) -> bool:
+        return self._raw.closed
+
+    def has_heard(self) -> bool:
+        """Whether calls came that were not read yet, and that no wait on the connection would tell of."""
+        while (call := self._raw.pgconn.notifies()) is not None:
+            self._heard.add(call.extra.decode())
+        return bool(self._heard)
 
     def read(self) -> set[str]:
-        """The queue names that were called since the last read; empty when there is nothing to read."""
-        if not select.select([self], [], [], 0)[0]:
-            return set()
+        """The queue names that were called since the last read; raises Django's errors if the line is cut."""
         # The driver's own errors are none of Django's.
-        with self.wrapper.wrap_database_errors:
-            return {call.payload for call in self.wrapper.connection.notifies(timeout=0)}
-
-    def hang_up(self) -> bool:
-        """Have whoever waits for an answer on this connection fail at once; called by another thread."""
-        return _hang_up(self.wrapper)
-
-    def close(self) -> None:
-        self.wrapper.close()
-
-
-def _hang_up(wrapper: Any) -> bool:
-    raw = wrapper.connection
-    if raw is None or raw.closed:
-        return False
-    # Shut down, not closed: the number stays taken until its owner closes it.
-    with socket.socket(fileno=os.dup(raw.fileno())) as line, suppress(OSError):
-        line.shutdown(socket.SHUT_RDWR)
-    return True
+        with self._connection.wrap_database_errors:
+            if select.select([self], [], [], 0)[0]:
+                self._raw.pgconn.consume_input()
+            self.has_heard()
+        heard, self._heard = self._heard, set()
+        return heard

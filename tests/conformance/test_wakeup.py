@@ -4,13 +4,15 @@ import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection, connections, transaction
+from django.db import IntegrityError, OperationalError, connection, connections, transaction
 
 from dbq import wakeup
 from dbq.engine import Duty
 from dbq.models import Job, Queue
+from dbq.runner import Runner
 from dbq.states import State
 from tests.helpers import RACE_SECONDS, dialect, make_job, start_engine
 
@@ -19,13 +21,9 @@ CALLS = connection.vendor == "postgresql"
 
 @pytest.fixture
 def listener():
-    """A worker's ear, where the database has one."""
-    listener = dialect().make_listener()
-    if listener is not None:
-        assert listener.open()
-    yield listener
-    if listener is not None:
-        listener.close()
+    """Somebody else's ear, where the database has one."""
+    with closing(connections.create_connection("default")) as other:
+        yield type(dialect())(other).listen()
 
 
 def hear(listener) -> set[str]:
@@ -201,3 +199,67 @@ def test_a_called_worker_claims_before_it_does_what_is_due(was_cut_off):
     # After an outage its heartbeat comes first.
     assert claimed == [not was_cut_off]
     assert len(engine.ready) == 1
+
+
+@pytest.mark.on("postgresql")
+class TestAWorkerHearsOnItsOwnConnection:
+    @pytest.fixture
+    def runner(self) -> Iterator[Runner]:
+        runner = Runner(start_engine())
+        runner.engine.turn()
+        yield runner
+        # The next test has a connection that hears nothing.
+        connection.close()
+
+    def test_while_it_waits(self, runner):
+        with closing(connections.create_connection("default")) as other:
+            call("default", other)
+            runner._wait(RACE_SECONDS)
+
+        assert runner.engine._is_called
+
+    def test_along_with_an_answer(self, runner):
+        call("default")
+        dialect().execute("SELECT 1")
+
+        # The call was read from the line: nobody would wake up from it.
+        assert not select.select([runner.engine.listener], [], [], 0)[0]
+        runner._wait(RACE_SECONDS)
+        assert runner.engine._is_called
+
+    def test_of_its_own_queues_alone(self, runner):
+        call("somebody-else")
+        runner._wait(RACE_SECONDS)
+
+        assert not runner.engine._is_called
+
+    def test_on_the_next_one_as_well(self, runner):
+        connection.close()
+        assert runner._get_listener() is None
+        assert not runner._hears
+
+        runner.engine.turn()
+        call("default")
+        runner._wait(RACE_SECONDS)
+        assert runner.engine._is_called
+
+    def test_until_the_line_is_cut(self, runner):
+        assert dialect().hang_up()
+        runner._wait(RACE_SECONDS)
+
+        # It neither fails nor wakes up again and again.
+        assert runner._get_listener() is None
+        with pytest.raises(OperationalError):
+            runner.engine.turn()
+
+    def test_not_if_calls_are_turned_off(self, settings):
+        settings.DBQ = {"NOTIFY": False}
+        runner = Runner(start_engine())
+        runner.engine.turn()
+
+        assert runner._get_listener() is None
+
+
+def call(queue_name: str, by: Any = connection) -> None:
+    with by.cursor() as cursor:
+        cursor.execute("SELECT pg_notify('dbq', %s)", [queue_name])

@@ -111,9 +111,7 @@ class Changes:
 
 @pytest.fixture
 def runner(monkeypatch):
-    runner = Runner(Engine())
-    monkeypatch.setattr(runner, "_get_listener", lambda: None)
-    return runner
+    return Runner(Engine())
 
 
 def test_whoever_saw_a_write_looks_again_when_its_commit_is_done(runner, monkeypatch):
