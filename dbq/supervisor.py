@@ -269,12 +269,11 @@ def _list_ran(alias: str, death: Death) -> Iterable[Job]:
 
 def _load_ahead() -> None:
     """Look at the queues once: what a driver loads when it first connects and reads, all children share."""
-    alias = router.db_for_write(Job)
-    dialect = get_dialect(alias)
+    dialect = get_dialect(router.db_for_write(Job))
     dialect.bound_waits(get_patience())
     # Whatever ails the database, the children wait it out.
     with suppress(Error, OSError), hang_up_later(dialect.hang_up):
-        list(find_paused(alias))
+        dialect.ask(find_paused)
 
 
 def _give_back_memory() -> None:

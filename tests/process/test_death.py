@@ -5,8 +5,9 @@ import signal
 from datetime import timedelta
 
 import pytest
+from django.db import OperationalError, connection
 
-from dbq import transitions
+from dbq import supervisor, transitions
 from dbq.dialects import get_dialect
 from dbq.models import Attempt, Job, Worker
 from dbq.states import Lane, Outcome, State
@@ -74,6 +75,28 @@ def test_nobody_else_rescues_the_jobs_of_a_child_whose_supervisor_does(monkeypat
     assert (job.state, job.crash_count) == (State.NEW, 0)
     worker.refresh_from_db()
     assert worker.expires_at is None
+
+
+def test_what_all_children_need_is_loaded_before_the_first_is_forked():
+    read = []
+
+    def note(execute, *statement):
+        answer = execute(*statement)
+        read.append(statement[0])
+        return answer
+
+    with connection.execute_wrapper(note):
+        supervisor._load_ahead()
+
+    assert any("dbq_queue" in statement for statement in read)
+
+
+def test_a_supervisor_leaves_it_to_its_children_to_wait_for_a_database():
+    def fail(*_):
+        raise OperationalError("The database is away.")
+
+    with connection.execute_wrapper(fail):
+        supervisor._load_ahead()
 
 
 @pytest.mark.fault(26)
