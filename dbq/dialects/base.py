@@ -484,11 +484,12 @@ class Dialect:
         return False
 
     def execute_and_call(self, statement: str, parameters: Sequence[Any], queue_name: str) -> None:
-        """Commit one statement outside of a transaction, then call, in one round trip.
+        """Commit one statement outside of a transaction, then call; see `can_call_along`.
 
         Raises what the database says of the statement, or CallFailed when that was done.
         """
-        raise NotImplementedError
+        self.execute(statement, parameters)
+        self.notify([queue_name])
 
     def listen(self) -> Any:
         """Have calls arrive on this connection from now on; return what hears them, or None if none do."""
