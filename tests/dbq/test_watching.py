@@ -110,7 +110,7 @@ class Changes:
 
 
 @pytest.fixture
-def runner(monkeypatch):
+def runner():
     return Runner(Engine())
 
 
