@@ -20,12 +20,12 @@ from uuid import UUID
 
 from django.core import signing
 from django.db import DatabaseError, InterfaceError, OperationalError, router, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 
 from dbq import criteria as conditions
 from dbq import transitions
 from dbq.dialects import Dialect, get_dialect
-from dbq.dialects.base import DatabaseNow
+from dbq.dialects.base import DatabaseNow, question
 from dbq.exceptions import DbqError, InvalidCriteria
 from dbq.identifiers import uuid7
 from dbq.masking import mask_text
@@ -363,7 +363,7 @@ def _stop(alias: str, actor: Actor, operation: Operation, reason: str) -> Operat
 
 def run_for(alias: str, seconds: float = SLICE_SECONDS) -> int:
     """Do chunks of whatever operations run, until the time is over; return how many."""
-    if not get_dialect(alias).ask(_find_running):
+    if not get_dialect(alias).ask(find_running):
         return 0
     deadline = time.monotonic() + seconds
     chunks = 0
@@ -401,11 +401,13 @@ def run_chunk(alias: str, pk: int | None = None) -> Operation | None:
     return None
 
 
-def _find_running(alias: str) -> Any:
+@question
+def find_running(alias: str) -> QuerySet:
+    """One of the operations that run: the question before `run_for` does anything."""
     return _running(alias).order_by().values_list("pk")[:1]
 
 
-def _running(alias: str) -> Any:
+def _running(alias: str) -> QuerySet:
     return Operation.objects.using(alias).filter(state=Operation.State.RUNNING)
 
 
@@ -612,12 +614,20 @@ def is_served(alias: str | None = None) -> bool:
 
 def delete_old_items(alias: str, days: int = ITEMS_KEPT_DAYS) -> int:
     """Forget what long finished operations did to each job; the operations themselves are kept."""
+    if not get_dialect(alias).ask(find_item):
+        return 0
     deleted = 0
     while removed := _delete_oldest_items(alias, days):
         deleted += removed
         if deleted >= ITEMS_PER_DUTY:
             break
     return deleted
+
+
+@question
+def find_item(alias: str) -> QuerySet:
+    """One of the items: the question before `delete_old_items` does anything."""
+    return OperationItem.objects.using(alias).order_by("pk").values_list("pk")[:1]
 
 
 def _delete_oldest_items(alias: str, days: int) -> int:

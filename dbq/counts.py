@@ -16,12 +16,12 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, connections
-from django.db.models import Model, QuerySet
+from django.db.models import DateTimeField, Model, QuerySet
 from django.db.models.functions import ExtractMinute
 
 from dbq import histograms
 from dbq.dialects import Dialect, get_dialect
-from dbq.dialects.base import DatabaseNow
+from dbq.dialects.base import Slot, question
 from dbq.identifiers import EPOCH
 from dbq.models.count import QueueCount, QueueCountDelta
 from dbq.models.rollup import Figures, Rollup, RollupDelta
@@ -165,6 +165,8 @@ def fold_all(alias: str = "default") -> None:
 
 def _fold_counts(alias: str) -> int:
     dialect = get_dialect(alias)
+    if not dialect.ask(find_count_delta):
+        return 0
     with dialect.write():
         deltas = _remove_deltas(dialect, QueueCountDelta, ("id", "queue_name", "state", "amount"))
         additions: dict[tuple, QueueCount] = {}
@@ -180,6 +182,8 @@ def _fold_counts(alias: str) -> int:
 
 def _fold_rollups(alias: str) -> int:
     dialect = get_dialect(alias)
+    if not dialect.ask(find_rollup_delta):
+        return 0
     with dialect.write():
         deltas = _remove_deltas(dialect, RollupDelta, ROLLUP_COLUMNS)
         _add_to_rollups(alias, deltas)
@@ -241,6 +245,17 @@ def _add_figures(total: Any, addition: Any) -> None:
     _add(total, addition, (*FIGURES, *HISTOGRAMS))
 
 
+@question
+def find_count_delta(alias: str) -> QuerySet:
+    """One of the deltas: whether there is anything to fold is asked before a transaction begins."""
+    return QueueCountDelta.objects.using(alias).order_by("id").values_list("id")[:1]
+
+
+@question
+def find_rollup_delta(alias: str) -> QuerySet:
+    return RollupDelta.objects.using(alias).order_by("id").values_list("id")[:1]
+
+
 def _remove_deltas(dialect: Dialect, model: type[Model], columns: tuple[str, ...]) -> list[Any]:
     deltas = model._base_manager.using(dialect.alias).order_by("id")
     return dialect.remove(deltas, FOLD_CHUNK, columns)
@@ -253,20 +268,14 @@ def join_old_rollups(alias: str = "default") -> int:
     """
     dialect = get_dialect(alias)
     edge = (dialect.read_clock() - MINUTES_KEPT).replace(minute=0, second=0, microsecond=0)
-    minutes = (
-        Rollup.objects.using(alias)
-        .filter(minute__lt=edge)
-        .alias(of_hour=ExtractMinute("minute", tzinfo=UTC))
-        .filter(of_hour__gt=0)
-        .order_by("minute", "id")
-    )
     # Looked for before the transaction: rows of hours lie before it, and more of them every day.
-    first = minutes.values_list("minute", flat=True).first()
-    if first is None:
+    found = dialect.ask(find_unjoined, edge=edge)
+    if not found:
         return 0
+    minutes = _minutes_before(alias, edge).filter(minute__gte=dialect.read_moment(found[0][0]))
     try:
         with dialect.write():
-            rows = dialect.remove(minutes.filter(minute__gte=first), FOLD_CHUNK, ROLLUP_COLUMNS)
+            rows = dialect.remove(minutes, FOLD_CHUNK, ROLLUP_COLUMNS)
             for row in rows:
                 row.minute = row.minute.replace(minute=0)
             _add_to_rollups(alias, rows)
@@ -275,10 +284,32 @@ def join_old_rollups(alias: str = "default") -> int:
     return len(rows)
 
 
+@question
+def find_unjoined(alias: str) -> QuerySet:
+    """The first minute before an edge that is not joined with others."""
+    return _minutes_before(alias, Slot("edge", DateTimeField())).values_list("minute")[:1]
+
+
+def _minutes_before(alias: str, edge: Any) -> QuerySet:
+    of_hour = ExtractMinute("minute", tzinfo=UTC)
+    minutes = Rollup.objects.using(alias).filter(minute__lt=edge).alias(of_hour=of_hour)
+    return minutes.filter(of_hour__gt=0).order_by("minute", "id")
+
+
 def delete_old_rollups(alias: str, days: int) -> int:
     """Forget the figures of minutes longer ago than that."""
-    old = Rollup.objects.using(alias).filter(minute__lt=DatabaseNow() - timedelta(days=days))
-    return old._raw_delete(alias)
+    dialect = get_dialect(alias)
+    edge = dialect.read_clock() - timedelta(days=days)
+    if not dialect.ask(find_before, edge=edge):
+        return 0
+    return Rollup.objects.using(alias).filter(minute__lt=edge)._raw_delete(alias)
+
+
+@question
+def find_before(alias: str) -> QuerySet:
+    """The first minute before an edge."""
+    before = Rollup.objects.using(alias).filter(minute__lt=Slot("edge", DateTimeField()))
+    return before.order_by("minute").values_list("minute")[:1]
 
 
 # Recounting

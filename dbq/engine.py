@@ -26,19 +26,20 @@ from typing import Any
 
 from django.db import DataError, IntegrityError, InterfaceError, InternalError, OperationalError, router
 
-from dbq import __version__, announcements, bulk, counts, definitions, failures, signals, transitions
+from dbq import __version__, announcements, bulk, counts, definitions, failures, leases, signals, transitions
 from dbq.board import Board
 from dbq.clocks import DatabaseClock
 from dbq.conf import get_configuration
 from dbq.counts import Tally
 from dbq.dialects import get_dialect
-from dbq.dialects.base import DatabaseNow
+from dbq.dialects.base import read_uuid
 from dbq.exceptions import TaskTimeout
 from dbq.logs import about
 from dbq.models.job import Job
 from dbq.models.queue import find_paused
 from dbq.models.worker import Worker
 from dbq.patience import get_patience
+from dbq.querysets import JobQuerySet
 from dbq.results import Result
 from dbq.run import TaskRun
 from dbq.states import Lane, Outcome
@@ -58,7 +59,6 @@ RESULTS_PER_FLUSH = 500
 FOLD_SECONDS = 5.0
 ROLLUP_DAYS = 35
 ROLLUP_SECONDS = 600
-DEAD_WORKER_KEPT_HOURS = 1
 # Between two looks whether operators want something done to many jobs.
 BULK_SECONDS = 0.5
 # For how many times as long as it took a duty rests that has more to do: a job that comes waits for its end.
@@ -180,7 +180,8 @@ class Engine:
         self.clock.set(dialect.read_clock())
         now = self.clock.now()
         host = socket.gethostname()
-        self.worker = Worker.objects.using(self.alias).create(
+        self.worker = leases.make_worker(
+            dialect,
             name=f"{host}:{os.getpid()}",
             host=host,
             pid=os.getpid(),
@@ -290,10 +291,10 @@ class Engine:
         with self._handover:
             known = {run.job.id for run in [*self.ready, *self.running, self.suspect] if run is not None}
             known |= {result.job.id for result in [*self.results, *self._in_hand]}
-        held = Job.objects.using(self.alias).filter(lane=Lane.RUNNING, worker_id=self.get_worker().pk)
-        unknown = set(held.values_list("pk", flat=True)) - known
+        held = get_dialect(self.alias).ask(leases.find_held, worker_id=self.get_worker().pk)
+        unknown = {read_uuid(job_id) for (job_id,) in held} - known
         if unknown:
-            for job in held.filter(pk__in=unknown).only(*transitions.CLAIMED):
+            for job in self._find_own_jobs().filter(pk__in=unknown).only(*transitions.CLAIMED):
                 job._worker_name = self.get_worker().name
                 logger.warning(
                     "Job %s was claimed here, but the answer got lost; giving it back.",
@@ -720,19 +721,19 @@ class Engine:
         worker = self.get_worker()
         dialect = get_dialect(self.alias)
         self.clock.set(dialect.read_clock())
-        now = self.clock.now()
-        row = Worker.objects.using(self.alias).filter(pk=worker.pk)
-        renewed = row.filter(expires_at__isnull=False).update(
-            beat=now,
-            expires_at=now + timedelta(seconds=self.configuration.LEASE_SECONDS),
+        stop_requested = leases.renew(
+            dialect,
+            worker,
+            self.clock.now(),
+            self.configuration.LEASE_SECONDS,
             jobs_done=self.jobs_done,
             memory_bytes=_measure_memory(),
         )
-        if not renewed:
+        if stop_requested is None:
             self._lose_lease()
             return
         self._note_beat()
-        self.stop_requested = bool(row.values_list("stop_requested", flat=True).first())
+        self.stop_requested = stop_requested
 
     def _note_beat(self) -> None:
         """After an outage in which leases may have run out, give the others one to come back in."""
@@ -796,8 +797,7 @@ class Engine:
                 self._give_back(run.job)
 
     def _hear_cancellations(self) -> None:
-        held = Job.objects.using(self.alias).filter(lane=Lane.RUNNING, worker_id=self.get_worker().pk)
-        cancelled = set(held.filter(cancel_requested=True).values_list("pk", flat=True))
+        cancelled = set(self._find_own_jobs().filter(cancel_requested=True).values_list("pk", flat=True))
         if not cancelled:
             return
         for run in self.running:
@@ -809,6 +809,9 @@ class Engine:
             except ValueError:
                 continue  # a thread was faster
             self._give_back(run.job, outcome=Outcome.CANCELLED)
+
+    def _find_own_jobs(self) -> JobQuerySet:
+        return Job.objects.using(self.alias).filter(lane=Lane.RUNNING, worker_id=self.get_worker().pk)
 
     def _write_progress(self) -> None:
         progress = [
@@ -842,9 +845,7 @@ class Engine:
 
     def forget(self) -> None:
         """Drop rows that only told of the past: dead workers, old figures."""
-        horizon = DatabaseNow() - timedelta(hours=DEAD_WORKER_KEPT_HOURS)
-        dead = Worker.objects.using(self.alias).filter(expires_at__isnull=True, beat__lt=horizon)
-        dead.exclude(pk__in=Job.objects.using(self.alias).running().values("worker_id")).delete()
+        leases.forget_dead(get_dialect(self.alias))
         counts.delete_old_rollups(self.alias, ROLLUP_DAYS)
         bulk.delete_old_items(self.alias)
 

@@ -24,6 +24,7 @@ from dbq import transitions
 from dbq.board import Board
 from dbq.conf import get_configuration
 from dbq.dialects import get_dialect
+from dbq.dialects.base import compile_ahead
 from dbq.logs import about
 from dbq.masking import mask_text
 from dbq.models.job import Job
@@ -268,12 +269,14 @@ def _list_ran(alias: str, death: Death) -> Iterable[Job]:
 
 
 def _load_ahead() -> None:
-    """Look at the queues once: what a driver loads when it first connects and reads, all children share."""
+    """Look once, and compile what an idle worker says: what that loads and makes, all children share."""
     dialect = get_dialect(router.db_for_write(Job))
     dialect.bound_waits(get_patience())
     # Whatever ails the database, the children wait it out.
     with suppress(Error, OSError), hang_up_later(dialect.hang_up):
         dialect.ask(find_paused)
+        compile_ahead(dialect.alias)
+        transitions.compile_claim_ahead(dialect)
 
 
 def _give_back_memory() -> None:

@@ -17,7 +17,16 @@ from typing import Any
 from uuid import UUID
 
 from django.db import router, transaction
-from django.db.models import BigIntegerField, CharField, DateTimeField, Exists, F, IntegerField, OuterRef
+from django.db.models import (
+    BigIntegerField,
+    CharField,
+    DateTimeField,
+    Exists,
+    F,
+    IntegerField,
+    OuterRef,
+    QuerySet,
+)
 from django.db.models.functions import Coalesce
 
 from dbq import history, signals, wakeup, workspaces
@@ -25,7 +34,7 @@ from dbq.conf import get_configuration
 from dbq.counts import Tally
 from dbq.definitions import QUEUE_NAME_RULE, get_definitions, is_priority, is_queue_name
 from dbq.dialects import Dialect, get_dialect
-from dbq.dialects.base import AskedNow, DatabaseNow, Slot, Take
+from dbq.dialects.base import AskedNow, DatabaseNow, Slot, Take, question
 from dbq.exceptions import InvalidJob
 from dbq.failures import make_failure
 from dbq.models.attempt import Attempt
@@ -104,6 +113,11 @@ def claim(
     return sorted(claimed, key=lambda job: (-job.priority, job.id.int))
 
 
+def compile_claim_ahead(dialect: Dialect) -> None:
+    """Make the statement of claims, for processes that are forked afterwards."""
+    _compile_claim(dialect.alias, tuple(get_definitions()))
+
+
 @lru_cache(maxsize=100)
 def _compile_claim(alias: str, names: tuple[str, ...]) -> Take:
     """The statements of a claim: they are run for every batch, and take longer to compile than to run."""
@@ -135,6 +149,7 @@ def _compile_claim(alias: str, names: tuple[str, ...]) -> Take:
         return dialect.compile_claim(jobs, limit, assignments, CLAIMED, now)
 
 
+@question
 def find_due(alias: str) -> JobQuerySet:
     """One of the waiting jobs whose time has come: the question before `promote`."""
     due = Job.objects.using(alias).filter(lane=Lane.WAITING, run_after__lte=AskedNow())
@@ -305,13 +320,28 @@ def write_progress(dialect: Dialect, progress: Iterable[tuple[Job, str]]) -> Non
 def declare_dead(dialect: Dialect) -> list[Worker]:
     """Take the lease from workers that let it run out, and name all that are dead but hold jobs."""
     workers = Worker.objects.using(dialect.alias)
-    workers.filter(expires_at__lt=DatabaseNow()).update(expires_at=None)
-    holding = _all(dialect).filter(lane=Lane.RUNNING, worker_id__isnull=False)
-    owners = set(holding.order_by().values_list("worker_id", flat=True).distinct()[:1000])
+    if dialect.ask(find_expired):
+        workers.filter(expires_at__lt=DatabaseNow()).update(expires_at=None)
+    owners = {owner for (owner,) in dialect.ask(find_owners)}
+    if not owners:
+        return []
     dead = list(workers.filter(pk__in=owners, expires_at__isnull=True))
     known = set(workers.filter(pk__in=owners).values_list("pk", flat=True))
     # Somebody deleted the row of a worker that held jobs.
     return dead + [Worker(pk=owner, name=f"worker {owner}") for owner in sorted(owners - known)]
+
+
+@question
+def find_expired(alias: str) -> QuerySet:
+    """One of the workers whose lease ran out."""
+    return Worker.objects.using(alias).filter(expires_at__lt=AskedNow()).order_by().values_list("pk")[:1]
+
+
+@question
+def find_owners(alias: str) -> QuerySet:
+    """The ids of workers that hold jobs, each in a row."""
+    holding = Job.objects.using(alias).filter(lane=Lane.RUNNING, worker_id__isnull=False)
+    return holding.order_by().values_list("worker_id").distinct()[:1000]
 
 
 def rescue(

@@ -68,6 +68,33 @@ class AskedNow(DatabaseNow):
         return "%s", (Slot("now", self.output_field),)
 
 
+# For an alias: the query of a question, or the rows of an update and what is assigned to them.
+Question = Callable[[str], QuerySet]
+Change = Callable[[str], tuple[QuerySet, dict[str, Any]]]
+_questions: list[Question] = []
+_changes: list[Change] = []
+
+
+def question(make: Question) -> Question:
+    """Mark what `Dialect.ask` is given, for `compile_ahead`."""
+    _questions.append(make)
+    return make
+
+
+def change(make: Change) -> Change:
+    """Mark what `Dialect.tell` is given, for `compile_ahead`."""
+    _changes.append(make)
+    return make
+
+
+def compile_ahead(alias: str) -> None:
+    """Compile all that is marked, for processes that are forked afterwards."""
+    for make in _questions:
+        _compile_question(alias, make)
+    for update in _changes:
+        _compile_change(alias, update)
+
+
 # In place of a limit while a statement is compiled.
 NO_LIMIT = 2_147_483_647
 
@@ -134,6 +161,11 @@ class Dialect:
         values = [self.read_parameter(field) for field in fields[: len(names)]]
         values += map(_write_literal, usual.values())
         return f"INSERT INTO {self.quote(model._meta.db_table)} ({columns}) VALUES ({', '.join(values)})"
+
+    def insert_row(self, model: type[Model], row: dict[str, Any]) -> int:
+        """Insert one row, and return the key that the database gave it."""
+        statement = f"{self.make_row_insert(model, tuple(row), {})} RETURNING id"
+        return self.execute(statement, self._adapt_all(row.values()))[0][0]
 
     def update_fenced(
         self,
@@ -231,6 +263,9 @@ class Dialect:
     def adapt_value(self, value: Any) -> Any:
         """A value of a row as a parameter."""
         return self.adapt(value) if isinstance(value, datetime | UUID) else value
+
+    def _adapt_all(self, values: Iterable[Any]) -> list[Any]:
+        return [self.adapt_value(value) for value in values]
 
     def adapt(self, value: Any) -> str:
         """A value as the text that the database reads back into its column."""
@@ -345,16 +380,29 @@ class Dialect:
                 ]
         return converters
 
-    # Questions that are asked again and again
+    # What is asked and told again and again
 
-    def ask(self, make: Callable[[str], QuerySet]) -> list[tuple]:
+    def ask(self, make: Question, **values: Any) -> list[tuple]:
         """The rows of a query that takes longer to compile than to run; it is compiled once.
 
         Args:
-            make: gives the query for an alias; always the same, with `AskedNow` for the time.
+            make: gives the query for an alias; always the same, with `AskedNow` for the time, and marked
+                as a `question` if an idle worker asks it.
+            values: of its slots.
         """
-        statement, parameters = _compile_question(self.alias, make)
-        return self.execute(statement, self._fill(parameters, {"now": self.read_asked_now()}))
+        return self._say(*_compile_question(self.alias, make), {"now": self.read_asked_now(), **values})
+
+    def tell(self, make: Change, **values: Any) -> None:
+        """Update rows by a statement that is compiled once.
+
+        Args:
+            make: gives the query of the rows for an alias, and what is assigned to them; always the same.
+            values: of the slots in both.
+        """
+        self._say(*_compile_change(self.alias, make), values)
+
+    def _say(self, statement: str, parameters: tuple, values: dict[str, Any]) -> list[tuple]:
+        return self.execute(statement, self._adapt_all(self._fill(parameters, values)))
 
     def read_asked_now(self) -> str | None:
         """The time for a question, where the database does not tell it within a statement."""
@@ -512,8 +560,16 @@ class Dialect:
 
 
 @lru_cache(maxsize=256)
-def _compile_question(alias: str, make: Callable[[str], QuerySet]) -> tuple[str, tuple]:
+def _compile_question(alias: str, make: Question) -> tuple[str, tuple]:
     return make(alias).query.get_compiler(alias).as_sql()
+
+
+@lru_cache(maxsize=256)
+def _compile_change(alias: str, make: Change) -> tuple[str, tuple]:
+    queryset, assignments = make(alias)
+    query: Any = queryset.query.chain(UpdateQuery)
+    query.add_update_values(assignments)
+    return query.get_compiler(alias).as_sql()
 
 
 @lru_cache(maxsize=256)
@@ -545,9 +601,14 @@ def keeps_text(field: Field) -> bool:
     return isinstance(field, JSONField) and hasattr(field.model, "_texts")
 
 
+def read_uuid(value: UUID | str) -> UUID:
+    """An id that a statement of our own returned."""
+    return value if isinstance(value, UUID) else UUID(value)
+
+
 def choose(rows: Rows, ids: list[tuple]) -> Rows:
     """Those of the rows whose ids the database gave back, each once."""
     if len(ids) == len(rows):
         return rows
-    found = {value if isinstance(value, UUID) else UUID(value) for (value,) in ids}
+    found = {read_uuid(value) for (value,) in ids}
     return [row for row in rows if row["id"] in found]

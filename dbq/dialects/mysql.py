@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db.models import Field, JSONField, QuerySet
+from django.db.models import Field, JSONField, Model, QuerySet
 
 from dbq.dialects.base import Dialect, Slot, Take, choose
 from dbq.dialects.batch import FencedUpdate, Rows, is_uuid
@@ -40,6 +40,12 @@ class MySQLDialect(Dialect):
             # Without the cast the column is compared as text, and its index is of no use.
             return f"CAST({column} AS uuid)"
         return column
+
+    def insert_row(self, model: type[Model], row: dict[str, Any]) -> int:
+        # MySQL returns nothing.
+        with self.connection.cursor() as cursor:
+            cursor.execute(self.make_row_insert(model, tuple(row), {}), self._adapt_all(row.values()))
+            return cursor.lastrowid
 
     def execute_update(self, update: FencedUpdate, rows: Rows, document: str) -> Rows:
         table, batch = update.table, update.batch

@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import Q
 
 from dbq.dialects import ExactCharField
-from dbq.dialects.base import AskedNow, DatabaseNow
+from dbq.dialects.base import AskedNow, DatabaseNow, question
 
 
 class QueueQuerySet(models.QuerySet):
@@ -19,6 +19,7 @@ def is_paused(moment: Any = None) -> Q:
     return Q(paused_at__isnull=False) & (Q(paused_until__isnull=True) | Q(paused_until__gt=moment))
 
 
+@question
 def find_paused(alias: str) -> models.QuerySet:
     """The names of the queues that are paused when it is asked, each in a row."""
     return Queue.objects.using(alias).filter(is_paused(AskedNow())).values_list("name")

@@ -6,9 +6,11 @@ from datetime import timedelta
 
 import pytest
 from django.db import OperationalError, connection
+from django.db.models.sql import Query
 
 from dbq import supervisor, transitions
 from dbq.dialects import get_dialect
+from dbq.engine import Engine
 from dbq.models import Attempt, Job, Worker
 from dbq.states import Lane, Outcome, State
 from dbq.supervisor import Death, Supervisor
@@ -89,6 +91,28 @@ def test_what_all_children_need_is_loaded_before_the_first_is_forked():
         supervisor._load_ahead()
 
     assert any("dbq_queue" in statement for statement in read)
+
+
+def test_what_an_idle_worker_says_was_compiled_before_it_was_forked(monkeypatch):
+    """Compiling writes to some three megabytes of pages, which would then not be shared any more."""
+    supervisor._load_ahead()
+    compiled = []
+    get_compiler = Query.get_compiler
+
+    def note(query, *arguments, **options):
+        compiled.append(query.model)
+        return get_compiler(query, *arguments, **options)
+
+    monkeypatch.setattr(Query, "get_compiler", note)
+    idle = Engine()
+    for duty in idle._duties:
+        duty.due = 0
+    idle.turn()
+    idle.expect_work()
+    idle.turn()
+
+    assert all(duty.due > 0 for duty in idle._duties)
+    assert compiled == []
 
 
 def test_a_supervisor_leaves_it_to_its_children_to_wait_for_a_database():
