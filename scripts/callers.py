@@ -31,10 +31,12 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 def _forget_compiled() -> None:
     """Else only the first test would be known to have a statement compiled that is kept for the others."""
     from dbq import transitions
+    from dbq.dialects import base
 
-    for function in vars(transitions).values():
-        if hasattr(function, "cache_clear") and function.__module__ == transitions.__name__:
-            function.cache_clear()
+    for module in (transitions, base):
+        for function in vars(module).values():
+            if hasattr(function, "cache_clear") and function.__module__ == module.__name__:
+                function.cache_clear()
 
 
 def pytest_sessionfinish() -> None:

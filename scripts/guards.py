@@ -29,7 +29,8 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "dbq/operations.py": ("lock_job", "take_jobs", "_stop_worker"),
     "dbq/querysets.py": ("delete", "old"),
     "dbq/models/job.py": ("_only_me",),
-    "dbq/engine.py": ("_release_unknown", "beat", "forget"),
+    "dbq/engine.py": ("_find_own_jobs",),
+    "dbq/leases.py": (),
     "dbq/history.py": ("update_attempt", "write_lost_attempts", "end_open_attempts", "_get_round"),
 }
 # They say which rows are meant, not whether they may be moved.
@@ -48,6 +49,8 @@ IMPLIED = {
     "transitions._set_going: lane=Lane.FINISHED": "The state says it too; the lane is for the index.",
     "transitions.find_due: lane=Lane.WAITING": "It is a look before promote, which asks again.",
     "transitions.find_due: run_after__lte=AskedNow()": "It is a look before promote, which asks again.",
+    "transitions.find_expired: expires_at__lt=AskedNow()": "It is a look before declare_dead asks again.",
+    "leases.find_dead: expires_at__isnull=True": "It is a look before forget_dead asks again.",
     "transitions.edit_workspace: state=job.state": "Every change of the state raises the version.",
     "history.update_attempt: task=result.task": "Under one fence, one attempt at a time is open.",
     "history.update_attempt: number=result.number": "Under one fence, one attempt at a time is open.",
