@@ -253,6 +253,7 @@ def find_count_delta(alias: str) -> QuerySet:
 
 @question
 def find_rollup_delta(alias: str) -> QuerySet:
+    """As `find_count_delta`, of the figures per minute."""
     return RollupDelta.objects.using(alias).order_by("id").values_list("id")[:1]
 
 

@@ -24,7 +24,7 @@ _WORKER_ID = Slot("worker_id", BigIntegerField())
 
 
 def make_worker(dialect: Dialect, **values: Any) -> Worker:
-    """Make a worker with a row."""
+    """Make a worker and its row, which has the key that the database gave it."""
     worker = Worker(**values)
     row = {
         field.attname: getattr(worker, field.attname)
@@ -53,6 +53,7 @@ def renew(dialect: Dialect, worker: Worker, now: datetime, seconds: float, **fig
 
 @change
 def renewal(alias: str) -> tuple[QuerySet, dict[str, Any]]:
+    """A worker's row as long as nobody declared it dead, and what its beat writes there."""
     return _find_own(alias), {
         "beat": Slot("now", DateTimeField()),
         "expires_at": Slot("end", DateTimeField()),
@@ -63,6 +64,7 @@ def renewal(alias: str) -> tuple[QuerySet, dict[str, Any]]:
 
 @question
 def find_stop_request(alias: str) -> QuerySet:
+    """Whether an operator asked the worker to stop; no row if it was declared dead."""
     return _find_own(alias).values_list("stop_requested")
 
 
