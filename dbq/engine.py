@@ -32,11 +32,11 @@ from dbq.clocks import DatabaseClock
 from dbq.conf import get_configuration
 from dbq.counts import Tally
 from dbq.dialects import get_dialect
-from dbq.dialects.base import read_uuid
+from dbq.dialects.base import Question, read_uuid
 from dbq.exceptions import TaskTimeout
 from dbq.logs import about
 from dbq.models.job import Job
-from dbq.models.queue import find_paused
+from dbq.models.queue import find_pause, find_paused
 from dbq.models.worker import Worker
 from dbq.patience import get_patience
 from dbq.querysets import JobQuerySet
@@ -63,17 +63,31 @@ ROLLUP_SECONDS = 600
 BULK_SECONDS = 0.5
 # For how many times as long as it took a duty rests that has more to do: a job that comes waits for its end.
 PAUSE_WHILE_IDLE, PAUSE_WHILE_BUSY = 2, 9
+# What is due so soon asks along with what is due now.
+ALONG_SECONDS = 0.5
 UPKEEP_SECONDS = 0.03
 STATISTICS_SECONDS = 300
+# How a database says that it is away; InternalError is also how PostgreSQL says that it is read-only.
+OUTAGES = (OperationalError, InterfaceError, InternalError, OSError)
 
 
 class Duty:
     """Something the engine does every so often, with jitter so that workers do not march in step."""
 
-    def __init__(self, act: Any, seconds: float, first: float = 0, *, is_vital: bool = False) -> None:
+    def __init__(
+        self,
+        act: Any,
+        seconds: float,
+        first: float = 0,
+        *,
+        is_vital: bool = False,
+        questions: tuple[Question, ...] = (),
+    ) -> None:
         self.act = act
         # After an outage nothing else comes before it.
         self.is_vital = is_vital
+        # An idle worker has nothing to do here unless one of them has a row.
+        self.questions = questions
         self.seconds = seconds
         self.due = time.monotonic() + first
         # It had more to do than it may take at once.
@@ -82,8 +96,7 @@ class Duty:
     def do_if_due(self, now: float, is_busy: Callable[[], bool] = lambda: False) -> None:
         """Act, if it is time; an act that returns True has more to do, and goes on after a rest."""
         if now >= self.due:
-            self.due = now + self.seconds * random.uniform(0.9, 1.1)  # noqa: S311
-            self.is_unfinished = False
+            self.put_off(now)
             started = time.monotonic()
             try:
                 self.is_unfinished = self.act() is True
@@ -91,14 +104,18 @@ class Duty:
                     ended = time.monotonic()
                     times = PAUSE_WHILE_BUSY if is_busy() else PAUSE_WHILE_IDLE
                     self.due = min(self.due, ended + times * (ended - started))
-            except (OperationalError, InterfaceError, InternalError, OSError):
-                # InternalError is also how PostgreSQL says that it is read-only.
+            except OUTAGES:
                 if self.is_vital:
                     self.due = now
                 raise
             except Exception:
                 # Upkeep: worth a complaint, not the end of the worker.
                 logger.exception("The worker's %s failed.", self.act.__name__)
+
+    def put_off(self, now: float) -> None:
+        """Until it is time again."""
+        self.due = now + self.seconds * random.uniform(0.9, 1.1)  # noqa: S311
+        self.is_unfinished = False
 
 
 class Engine:
@@ -162,10 +179,15 @@ class Engine:
         self._duties = [
             Duty(self.beat, heartbeat, heartbeat, is_vital=True),
             Duty(self.sweep, self.configuration.SWEEP_SECONDS, random.uniform(0, 1)),  # noqa: S311
-            Duty(self.promote_chunk, 1.0),
-            Duty(self.refresh, 1.0),
-            Duty(self.fold, FOLD_SECONDS, random.uniform(0, FOLD_SECONDS)),  # noqa: S311
-            Duty(self.act_in_bulk, BULK_SECONDS),
+            Duty(self.promote_chunk, 1.0, questions=(transitions.find_due,)),
+            Duty(self.refresh, 1.0, questions=(find_pause,)),
+            Duty(
+                self.fold,
+                FOLD_SECONDS,
+                random.uniform(0, FOLD_SECONDS),  # noqa: S311
+                questions=(counts.find_count_delta, counts.find_rollup_delta),
+            ),
+            Duty(self.act_in_bulk, BULK_SECONDS, questions=(bulk.find_running,)),
             Duty(self.refresh_statistics, STATISTICS_SECONDS, random.uniform(1, 10)),  # noqa: S311
             Duty(self.join_rollups, ROLLUP_SECONDS, random.uniform(30, 60)),  # noqa: S311
             Duty(self.forget, 3600, 60),
@@ -225,12 +247,45 @@ class Engine:
         # Upkeep has the time in which a job that somebody called for runs.
         moved = self._is_called and not self.was_cut_off and self.cycle()
         self._is_called = False
-        # An idle worker comes by here some ten times before one is.
-        for duty in [duty for duty in self._duties if duty.due <= now]:
-            duty.do_if_due(now, lambda: self.is_busy)
+        has_work = self._do_duties(now)
         if self.ready and self._is_held_up(HELD_UP_SECONDS):
             self.release_unstarted()
-        return moved or self.cycle()
+        return moved or self.cycle(has_work)
+
+    def _do_duties(self, now: float) -> bool | None:
+        """Do what is due; return whether there is a job to claim, if that is known by the way."""
+        due = [duty for duty in self._duties if duty.due <= now]
+        has_work = None
+        # `refresh` has more to do for what is paused or runs than its question tells.
+        if any(duty.questions for duty in due) and not self.is_busy and not self._paused:
+            due, has_work = self._ask_what_to_do(due, now)
+        for duty in due:
+            duty.do_if_due(now, lambda: self.is_busy)
+        # Whatever was done may have made work.
+        return None if due else has_work
+
+    def _ask_what_to_do(self, due: list[Duty], now: float) -> tuple[list[Duty], bool | None]:
+        """Which of these duties have something to do, and whether there is a job to claim.
+
+        A round trip costs an idle worker more than what it asks: all questions travel together, those that
+        would come soon as well, and with them the look for jobs.
+        """
+        asking = [duty for duty in self._duties if duty.questions and duty.due <= now + ALONG_SECONDS]
+        questions = [question for duty in asking for question in duty.questions]
+        look = None if self._claimed_full else self._make_look()
+        try:
+            *answers, has_work = get_dialect(self.alias).ask_whether(questions, look)
+        except OUTAGES:
+            raise
+        except Exception:
+            # Each asks again for itself, and the one that fails says so.
+            logger.debug("The questions of a worker's duties failed together.", exc_info=True)
+            return due, None
+        yes = {question for question, answer in zip(questions, answers, strict=True) if answer}
+        for duty in asking:
+            if yes.isdisjoint(duty.questions):
+                duty.put_off(now)
+        return [duty for duty in due if duty.due <= now], has_work
 
     def _prepare_connection(self) -> None:
         """Each new one, and after an outage it is a new one."""
@@ -241,13 +296,17 @@ class Engine:
             self.listener = dialect.listen() if self.configuration.NOTIFY else None
             self._prepared = dialect.connection.connection
 
-    def cycle(self) -> bool:
-        """Flush results and claim the next batch in one transaction."""
+    def cycle(self, has_work: bool | None = None) -> bool:
+        """Flush results and claim the next batch in one transaction.
+
+        Args:
+            has_work: whether there is a job to claim, if somebody looked just now.
+        """
         results = self._drain()
         if self._is_uncertain:
             results = self._drop_recorded(results)
         room = self.find_room()
-        if not results and (not room or not self._has_work()):
+        if not results and (not room or not (self._has_work() if has_work is None else has_work)):
             return False
         with self.turns.hold():
             return self._carry_out(results, room)
@@ -391,16 +450,34 @@ class Engine:
         """Claim first of all, without a look before: somebody called."""
         self._claimed_full = self._is_called = True
 
+    def prepare_look(self) -> Callable[[], bool]:
+        """What says whether there is a job to claim, and has the next turn claim it first of all."""
+        statement = self._make_look()
+        execute = get_dialect(self.alias).execute
+
+        def look() -> bool:
+            if statement is None or not execute(*statement):
+                return False
+            self.expect_work()
+            return True
+
+        return look
+
     def _has_work(self) -> bool:
         """A cheap look before the transaction; not needed while claims come back full."""
         if self._claimed_full:
             return True
+        look = self._make_look()
+        return look is not None and bool(get_dialect(self.alias).execute(*look))
+
+    def _make_look(self) -> tuple[str, list[str]] | None:
+        """The statement that has a row if there is a job to claim; None if there cannot be one."""
         names = tuple(name for name in self.queue_names if name not in self._paused)
         known = tuple(definitions.get_definitions())
         if not names or not known:
-            return False
+            return None
         parameters = [parameter for name in names for parameter in (name, *known)]
-        return bool(get_dialect(self.alias).execute(_make_look(len(names), len(known)), parameters))
+        return _write_look(len(names), len(known)), parameters
 
     def find_room(self) -> int:
         """How many jobs to claim now: free threads, and a prefetch while jobs are short."""
@@ -549,7 +626,7 @@ class Engine:
 
     # Between threads and the engine
 
-    def next_run(self, place: int, wait_seconds: float = 1.0) -> TaskRun | None:
+    def next_run(self, place: int, wait_seconds: float = 0) -> TaskRun | None:
         """The next run for a thread, or None after a wait; the thread must put a result for it."""
         self.turns.wait()
         run = self._pop(place)
@@ -706,6 +783,11 @@ class Engine:
         dues = [duty.due - now for duty in self._duties if duty.is_unfinished]
         return max(0.0, min(dues, default=math.inf))
 
+    @property
+    def next_due(self) -> float:
+        """When the next duty is due, on the monotonic clock."""
+        return min((duty.due for duty in self._duties), default=math.inf)
+
     def is_exhausted(self) -> bool:
         """Whether nothing is left to do that is due now; for a worker that leaves then."""
         if self.is_busy:
@@ -852,7 +934,7 @@ class Engine:
 
 
 @lru_cache(maxsize=100)
-def _make_look(queues: int, names: int) -> str:
+def _write_look(queues: int, names: int) -> str:
     """SQL that says whether there is a claimable job in so many queues, of so many names."""
     # The order keeps PostgreSQL from reading the table until it comes upon a claimable row, which
     # lies behind the finished ones.

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -72,7 +73,7 @@ class Runner:
         self._outages = 0
         self._complained = float("-inf")
         self._alert_until = 0.0
-        self._poll = 0.0
+        self._poll = self._longest_poll = 0.0
         self._watch = Watch()
         engine.wake = self.wake
 
@@ -142,12 +143,9 @@ class Runner:
             self._sleep(moved)
 
     def _turn(self) -> bool:
-        """One step of the engine; an outage of the database is waited out, whatever it is."""
-        try:
-            with self._watch.watch(get_dialect(self.engine.alias).hang_up):
-                moved = self.engine.turn()
-        except (Error, OSError) as error:
-            self._wait_out(error)
+        """One step of the engine."""
+        moved = self._try(self.engine.turn)
+        if moved is None:
             return False
         if self._outages:
             logger.warning("The database answers again.")
@@ -155,12 +153,16 @@ class Runner:
         return moved
 
     def _is_exhausted(self) -> bool:
+        return self._try(self.engine.is_exhausted) is True
+
+    def _try(self, act: Callable[[], bool]) -> bool | None:
+        """What the engine answers; an outage of the database is waited out, whatever it is, and says None."""
         try:
             with self._watch.watch(get_dialect(self.engine.alias).hang_up):
-                return self.engine.is_exhausted()
+                return act()
         except (Error, OSError) as error:
             self._wait_out(error)
-            return False
+            return None
 
     def _wait_out(self, error: BaseException) -> None:
         # By a lock that somebody holds for long as well.
@@ -228,8 +230,20 @@ class Runner:
     def _wait_for_work(self, seconds: float) -> None:
         if self._commit_pauses:
             self._wait(min(seconds, self._commit_pauses.pop(0)))
+        elif self._is_at_rest:
+            self._look_for_work(seconds)
         elif self._changes in self._wait(seconds, self._changes) and self._changes.read():
             self._commit_pauses = list(COMMIT_PAUSES)
+
+    def _look_for_work(self, seconds: float) -> None:
+        """Look so often until a duty is due, where nobody tells that there is work, and do nothing else.
+
+        Looks are most of what an idle worker costs there, and a whole turn for each would double it.
+        """
+        look, next_due = self.engine.prepare_look(), self.engine.next_due
+        while not self._wait(seconds) and time.monotonic() < next_due:
+            if self._try(look) is not False:
+                return
 
     def _be_alert(self) -> None:
         seconds = wakeup.CALLED_ALERT_SECONDS if self._hears else wakeup.ALERT_SECONDS
@@ -238,13 +252,18 @@ class Runner:
     def _next_poll(self, now: float) -> float:
         dialect = get_dialect(self.engine.alias)
         first, longest = dialect.poll_seconds if self._hears else dialect.uncalled_poll_seconds
-        longest = get_configuration().POLL_SECONDS or longest
+        self._longest_poll = longest = get_configuration().POLL_SECONDS or longest
         if now < self._alert_until or not self._poll:
             self._poll = min(first, longest)
         else:
             self._poll = min(self._poll * 1.5, longest)
         pause = self._poll * random.uniform(0.8, 1.2)  # noqa: S311
         return min(pause, SLEEP_MAX_SECONDS, self.engine.upkeep_pause)
+
+    @property
+    def _is_at_rest(self) -> bool:
+        """Whether there was nothing to do for a while, and only looking tells whether there is."""
+        return self._poll >= self._longest_poll and not self._hears and not self.engine.is_busy
 
     @property
     def _hears(self) -> bool:

@@ -34,7 +34,7 @@ from dbq.patience import get_patience, hang_up_later
 
 logger = logging.getLogger("dbq")
 
-LOOK_SECONDS = 0.25
+LOOK_SECONDS = 0.5
 # A child that dies sooner than this after its start is started again with a growing pause.
 STABLE_SECONDS = 5.0
 PAUSE_MAX_SECONDS = 30.0

@@ -15,6 +15,11 @@ from dbq.states import Outcome
 
 logger = logging.getLogger("dbq")
 
+# A thread without work keeps its connections for so long. After that whoever has work wakes it: looking by
+# itself, for every thread of an idle worker, would cost more than the engine's looks.
+KEEP_SECONDS = 1.0
+REST_SECONDS = 60.0
+
 
 class TaskThread(threading.Thread):
     def __init__(self, engine: Engine, place: int) -> None:
@@ -25,12 +30,15 @@ class TaskThread(threading.Thread):
         self.stopping = False
 
     def run(self) -> None:
+        wait_seconds = KEEP_SECONDS
         while not self.stopping:
-            run = self.engine.next_run(self.place)
+            run = self.engine.next_run(self.place, wait_seconds)
             if run is not None:
                 self.engine.put(self.place, run, self._execute(run))
+                wait_seconds = KEEP_SECONDS
             else:
                 self._close_idle_connections()
+                wait_seconds = REST_SECONDS
         connections.close_all()
 
     def _close_idle_connections(self) -> None:

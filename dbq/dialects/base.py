@@ -392,6 +392,30 @@ class Dialect:
         """
         return self._say(*_compile_question(self.alias, make), {"now": self.read_asked_now(), **values})
 
+    def ask_whether(
+        self, makes: Sequence[Question], look: tuple[str, Sequence[Any]] | None = None
+    ) -> list[bool | None]:
+        """Whether each of these questions has a row, in one round trip, and at last whether the look has.
+
+        Args:
+            makes: each gives a query, as for `ask`, of one column and at most one row, which is not NULL.
+            look: a statement of the same kind with its parameters; without one the last answer is None.
+        """
+        statements = [_compile_question(self.alias, make) for make in makes]
+        # As scalars, not with EXISTS, for which PostgreSQL drops the order that leads it to the right index.
+        columns = [f"({statement})" for statement, _ in statements]
+        values = {"now": self.read_asked_now()}
+        parameters = [
+            value for _, slots in statements for value in self._adapt_all(self._fill(slots, values))
+        ]
+        if look is not None:
+            columns.append(f"({look[0]})")
+            parameters += look[1]
+        answers: list[bool | None] = [
+            value is not None for value in self.execute(f"SELECT {', '.join(columns)}", parameters)[0]
+        ]
+        return answers if look is not None else [*answers, None]
+
     def tell(self, make: Change, **values: Any) -> None:
         """Update rows by a statement that is compiled once.
 

@@ -25,6 +25,12 @@ def find_paused(alias: str) -> models.QuerySet:
     return Queue.objects.using(alias).filter(is_paused(AskedNow())).values_list("name")
 
 
+@question
+def find_pause(alias: str) -> models.QuerySet:
+    """The name of one of the queues that are paused: the question before all of them are read."""
+    return find_paused(alias).order_by()[:1]
+
+
 class Queue(models.Model):
     """What operators said about a queue; a queue they said nothing about has no row."""
 
