@@ -5,7 +5,8 @@ Django makes the statement for each row anew, which takes as long as half a comm
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 from django.db import DatabaseError, transaction
@@ -30,14 +31,13 @@ def insert(job: Job, alias: str) -> None:
     statement = _compile_insert(alias, names)
     # As Django's own `save`: who catches an error within a transaction must not go on with it.
     with transaction.mark_for_rollback_on_error(using=alias):
-        if job.lane == Lane.CLAIMABLE and wakeup.take_call(alias, job.queue_name):
-            _insert_and_call(dialect, job, statement, values)
-        else:
-            dialect.execute(statement, values)
+        calls = job.lane == Lane.CLAIMABLE and wakeup.take_call(alias, job.queue_name)
+        run = partial(_insert_and_call, dialect, job) if calls else dialect.execute
+        dialect.repeat(run, statement, values)
     _mark_as_saved(job, alias)
 
 
-def _insert_and_call(dialect: Dialect, job: Job, statement: str, values: list[Any]) -> None:
+def _insert_and_call(dialect: Dialect, job: Job, statement: str, values: Sequence[Any]) -> None:
     """Spare a worker that waits for this job the round trip before it is called."""
     try:
         dialect.execute_and_call(statement, values, job.queue_name)

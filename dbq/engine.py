@@ -257,7 +257,8 @@ class Engine:
         due = [duty for duty in self._duties if duty.due <= now]
         has_work = None
         # `refresh` has more to do for what is paused or runs than its question tells.
-        if any(duty.questions for duty in due) and not self.is_busy and not self._paused:
+        is_idle = not self.is_busy and not self._paused
+        if is_idle and any(duty.questions for duty in due) and not any(duty.is_vital for duty in due):
             due, has_work = self._ask_what_to_do(due, now)
         for duty in due:
             duty.do_if_due(now, lambda: self.is_busy)

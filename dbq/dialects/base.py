@@ -71,6 +71,8 @@ class AskedNow(DatabaseNow):
 # For an alias: the query of a question, or the rows of an update and what is assigned to them.
 Question = Callable[[str], QuerySet]
 Change = Callable[[str], tuple[QuerySet, dict[str, Any]]]
+# Executes a statement with its parameters.
+Run = Callable[[str, Sequence[Any]], Any]
 _questions: list[Question] = []
 _changes: list[Change] = []
 
@@ -577,6 +579,14 @@ class Dialect:
         with self.connection.cursor() as cursor:
             cursor.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
+
+    def repeat(self, run: Run, statement: str, parameters: Sequence[Any]) -> None:
+        """Run a statement that is likely to come again, the same but for its parameters.
+
+        Args:
+            run: what executes it, or another one in its place that does the same.
+        """
+        run(statement, parameters)
 
     def quote(self, name: str | None) -> str:
         assert name is not None  # noqa: S101  (every concrete field has a column)

@@ -16,12 +16,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import DateTimeField, Field, JSONField, QuerySet
 
 from dbq.dialects import prepared
-from dbq.dialects.base import CallFailed, Dialect, Slot, Take, choose
+from dbq.dialects.base import CallFailed, Dialect, Run, Slot, Take, choose
 from dbq.dialects.batch import FencedUpdate, Rows
 from dbq.dialects.exchange import exchange
 from dbq.dialects.figures import COUNT_CLAIM
 
 CHANNEL = "dbq"
+# invalid_sql_statement_name
+UNKNOWN_STATEMENT = "26000"
 
 logger = logging.getLogger("dbq")
 
@@ -52,6 +54,46 @@ class PostgreSQLDialect(Dialect):
         if prepared.find(self.connection) is None or self.connection.queries_logged:
             return super().execute(statement, parameters)
         return exchange(self.connection, statement, parameters)
+
+    def repeat(self, run: Run, statement: str, parameters: Sequence[Any]) -> None:
+        # A job's row has 27 columns: parsing and planning its INSERT takes the server longer than doing it.
+        call = self._find_call(statement)
+        if call is None:
+            run(statement, parameters)
+            return
+        try:
+            run(call, parameters)
+        except DatabaseError as error:
+            if getattr(error.__cause__, "sqlstate", None) != UNKNOWN_STATEMENT:
+                raise
+            # Somebody forgot it on purpose, or another session answers. Nothing was done.
+            prepared.find_repeated(self.connection).is_own = False
+            run(statement, parameters)
+
+    def _find_call(self, statement: str) -> str | None:
+        """What runs this statement prepared; None where it is not worth it, or an error would do harm."""
+        self.connection.ensure_connection()
+        repeated = prepared.find_repeated(self.connection)
+        if not repeated.count(statement) or not self._may_prepare():
+            return None
+        if repeated.is_own is None:
+            repeated.is_own = not self.is_lent()
+        try:
+            return repeated.get_call(statement, self.connection) if repeated.is_own else None
+        except DatabaseError:
+            logger.debug("A statement cannot be prepared; running it as it is.", exc_info=True)
+            repeated.is_own = False
+            return None
+
+    def _may_prepare(self) -> bool:
+        return not (
+            # A statement that is not known would be the end of somebody's transaction.
+            self.connection.in_atomic_block
+            or not self.connection.get_autocommit()
+            # Who reads Django's log wants to see what it says.
+            or self.connection.queries_logged
+            or self.connection.settings_dict["OPTIONS"].get("server_side_binding")
+        )
 
     def source(self, fields: Iterable[Field]) -> str:
         columns = ", ".join(f"{self.quote(field.column)} {self._get_json_type(field)}" for field in fields)

@@ -6,6 +6,7 @@ the table may be empty; so a session that prepares is kept from the plans that o
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -60,8 +61,42 @@ class Prepared:
         return "".join(texts), names
 
 
+# What comes so often on one connection is likely to come again, which pays for preparing it.
+WORTH_TIMES = 10
+
+
+class Repeated:
+    """What a session repeats that is not an engine's: how often it came, and what it is prepared as."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, int] = {}
+        self._calls: dict[str, str] = {}
+        # Whether the session is nobody else's; None until somebody looked.
+        self.is_own: bool | None = None
+
+    def count(self, statement: str) -> bool:
+        """Note that it comes once more; return whether it is worth preparing by now."""
+        self._times[statement] = self._times.get(statement, 0) + 1
+        return self._times[statement] > WORTH_TIMES
+
+    def get_call(self, statement: str, connection: BaseDatabaseWrapper) -> str:
+        """What runs it, with the same parameters; prepared before if it is new here."""
+        return self._calls.get(statement) or self._prepare(statement, connection)
+
+    def _prepare(self, statement: str, connection: BaseDatabaseWrapper) -> str:
+        first, *parts = statement.split("%s")
+        numbered = first + "".join(f"${number}{part}" for number, part in enumerate(parts, 1))
+        # By its text: should sessions be swapped unseen, a name means the same in each of them.
+        name = f"dbq_{hashlib.sha256(numbered.encode()).hexdigest()[:16]}"
+        with connection.cursor() as cursor:
+            cursor.execute(f"PREPARE {name} AS {numbered}")
+        self._calls[statement] = f"EXECUTE {name} ({', '.join(['%s'] * len(parts))})"
+        return self._calls[statement]
+
+
 # By the driver's connection.
 _prepared: WeakKeyDictionary[Any, Prepared] = WeakKeyDictionary()
+_repeated: WeakKeyDictionary[Any, Repeated] = WeakKeyDictionary()
 
 
 def begin(connection: BaseDatabaseWrapper) -> None:
@@ -78,3 +113,8 @@ def begin(connection: BaseDatabaseWrapper) -> None:
 def find(connection: BaseDatabaseWrapper) -> Prepared | None:
     """What is prepared on this connection; None if nothing is to be."""
     return _prepared.get(connection.connection) if connection.connection is not None else None
+
+
+def find_repeated(connection: BaseDatabaseWrapper) -> Repeated:
+    """What is repeated on this open connection."""
+    return _repeated.setdefault(connection.connection, Repeated())

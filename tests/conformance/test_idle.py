@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from dbq import bulk, counts, transitions
-from dbq.engine import ALONG_SECONDS, Engine
+from dbq.engine import ALONG_SECONDS, Duty, Engine
 from dbq.models import Job, Operation, Queue, QueueCountDelta, RollupDelta
 from dbq.models.queue import find_pause
 from dbq.runner import Runner
@@ -144,6 +144,16 @@ def test_a_worker_that_is_not_idle_leaves_nothing_out(idle, reason):
     idle.turn()
 
     assert set(acted) == set(CAUSES)
+
+
+def test_nothing_is_asked_before_a_heartbeat_that_is_due(idle):
+    asked_before: list[int] = []
+    with CaptureQueriesContext(connection) as queries:
+        beat = Duty(lambda: asked_before.append(len(queries)), 60, is_vital=True)
+        idle._duties.insert(0, beat)
+        idle.turn()
+
+    assert asked_before == [0]
 
 
 # When it fails

@@ -78,8 +78,9 @@ def test_a_call_waits_for_the_commit(listener):
 class TestACallAlongWithItsJob:
     @pytest.fixture(autouse=True)
     def statements(self) -> Iterator[list]:
-        """Those of this test."""
+        """Those of this test, on a connection that repeats nothing yet."""
         wakeup._last_calls.clear()
+        connection.close()
         statements: list = []
         with connection.execute_wrapper(note_statements(statements)):
             yield statements
