@@ -179,12 +179,16 @@ class Plan:
 
     def __init__(self, act: Callable[[], Any]) -> None:
         self.statements: list[tuple[str, Any]] = []
+        # What the transaction was told to set before each of them.
+        self.settings: list[list[str]] = []
+        self._set: list[str] = []
         self.answer: Any = None
         self.texts: list[str] = []
         self.indexes: set[str] = set()
         self.read = 0
         self._perform(act)
-        for statement, parameters in self.statements:
+        for (statement, parameters), settings in zip(self.statements, self.settings, strict=True):
+            self._set = settings
             getattr(self, f"_explain_for_{connection.vendor}")(statement, parameters)
 
     def _perform(self, act: Callable[[], Any]) -> None:
@@ -199,13 +203,18 @@ class Plan:
             pass
 
     def _note(self, execute, sql, parameters, many, context):
+        if sql.startswith("SET LOCAL"):
+            self._set.append(sql)
         is_prepared = sql.startswith("EXECUTE")
         if is_prepared or ("dbq_job" in sql and not sql.startswith(("INSERT", "SAVEPOINT", "PREPARE"))):
             self.statements.append((sql, parameters))
+            self.settings.append(list(self._set))
         return execute(sql, parameters, many, context)
 
     def _explain(self, prefix: str, statement: str, parameters: Any) -> list[tuple]:
         with transaction.atomic(), connection.cursor() as cursor:
+            for setting in self._set:
+                cursor.execute(setting)
             cursor.execute(prefix + statement, parameters)
             rows = cursor.fetchall()
             transaction.set_rollback(True)
@@ -384,6 +393,22 @@ def test_a_cleanup_goes_by_age(monkeypatch):
     plan = Plan(lambda: transitions._delete_chunk(dialect(), old_jobs()))
 
     assert plan.answer == 100
+    plan.assert_uses("dbq_job_retention")
+
+
+@pytest.mark.on("postgresql")
+def test_a_cleanup_goes_by_age_however_cheap_it_looks_to_read_all(monkeypatch):
+    """Statistics of a table that was small can make it look so."""
+    monkeypatch.setattr(transitions, "CLEANUP_CHUNK", 100)
+    with connection.cursor() as cursor:
+        # What an index says row by row is dear, and a sort costs next to nothing.
+        cursor.execute("SET random_page_cost = 1000; SET cpu_operator_cost = 0")
+    try:
+        plan = Plan(lambda: transitions._delete_chunk(dialect(), old_jobs()))
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("RESET random_page_cost; RESET cpu_operator_cost")
+
     plan.assert_uses("dbq_job_retention")
 
 
